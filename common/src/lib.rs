@@ -1,0 +1,21 @@
+//! Slipway's vocabulary and shared seams: the model, the deployment state machine, the queue, store and
+//! ledger traits with their laws and adapters, configuration, secrets and telemetry.
+//!
+//! Nothing here knows HTTP, Git, containers or clusters, and no other member is depended upon.
+
+pub mod backend;
+pub mod config;
+pub mod contract;
+pub mod embedded;
+pub mod failure;
+pub mod ledger;
+pub mod model;
+pub mod queue;
+pub mod record;
+pub mod secrets;
+pub mod state;
+pub mod store;
+pub mod submit;
+pub mod telemetry;
+
+pub use backend::Backend;

@@ -1,0 +1,31 @@
+//! The words of the design as types: ids, names, stages, requests, deployments, jobs, events.
+
+pub mod address;
+pub mod deployment;
+pub mod event;
+pub mod facts;
+pub mod id;
+pub mod image;
+pub mod job;
+pub mod live;
+pub mod name;
+pub mod request;
+pub mod spec;
+pub mod stage;
+
+pub use address::{AddressPolicy, BranchName, HttpPolicy, RepositoryAddress, RevisionSpec};
+pub use deployment::{Deployment, DeploymentState, StageReport, StageStatus};
+pub use event::{Event, EventKind};
+pub use facts::{CommitFact, Facts, ImageFact, InventoryFact, SourceFact, TemplateFact};
+pub use id::{DeploymentId, EventId, JobId, WorkerId};
+pub use image::ImageReference;
+pub use job::{Job, JobKind, JobMessage, JobState};
+pub use live::{LiveReplica, LiveState};
+pub use name::{
+    CredentialName, EnvName, EnvironmentName, NameError, Project, ProjectSlug, SupportName, TargetName,
+};
+pub use request::DeploymentRequest;
+pub use spec::{
+    BuildMode, CommitMode, CredentialSource, DeploymentSpec, HealthSpec, Reference, ResourceSpec, SupportSpec,
+};
+pub use stage::Stage;

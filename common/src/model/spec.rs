@@ -1,0 +1,152 @@
+//! A deployment's specification: a request after every field was parsed and every default filled in.
+//! Holds secrets only sealed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BranchName, CredentialName, EnvName, EnvironmentName, ImageReference, RepositoryAddress, RevisionSpec,
+    SupportName, TargetName,
+};
+use crate::secrets::Sealed;
+
+/// Which commit to deploy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reference {
+    /// The tip of the branch the repository calls its default.
+    DefaultBranch,
+    /// The tip of a branch.
+    Branch(BranchName),
+    /// One commit or tag.
+    Revision(RevisionSpec),
+}
+
+/// Who builds the image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildMode {
+    /// Slipway chooses: the target's Docker engine.
+    #[default]
+    Auto,
+    /// The target's Docker engine.
+    Docker,
+    /// The repository's GitLab pipeline.
+    Gitlab,
+    /// Nobody: `image` names what to run.
+    None,
+}
+
+/// What happens to generated files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CommitMode {
+    /// Push them to the branch; fall back to a merge request when it is protected.
+    #[default]
+    Push,
+    /// Push them to a branch of their own and open a merge request.
+    MergeRequest,
+    /// Keep them out of the repository; they are used for this build only.
+    None,
+}
+
+/// Where the repository's credential comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialSource {
+    /// A stored credential.
+    Named(CredentialName),
+    /// A token that came with the request.
+    Inline(Sealed),
+}
+
+/// When a replica counts as healthy. Times in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct HealthSpec {
+    /// Path asked by HTTP GET; 200 to 399 is healthy. Without a path a TCP connection suffices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Pause between two checks.
+    pub interval_ms: u64,
+    /// Longest wait for one answer.
+    pub timeout_ms: u64,
+    /// Longest wait until every replica is healthy.
+    pub deadline_ms: u64,
+}
+
+impl Default for HealthSpec {
+    fn default() -> Self {
+        Self { path: None, interval_ms: 500, timeout_ms: 2_000, deadline_ms: 60_000 }
+    }
+}
+
+/// What one replica may use at most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ResourceSpec {
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// CPU in thousandths of a core.
+    pub cpu_millis: u32,
+    /// Processes and threads.
+    pub pids: u32,
+}
+
+impl Default for ResourceSpec {
+    fn default() -> Self {
+        Self { memory_bytes: 512 * 1024 * 1024, cpu_millis: 1_000, pids: 512 }
+    }
+}
+
+/// A container that runs beside the application and is reachable by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupportSpec {
+    /// Its DNS name on the project's network.
+    pub name: SupportName,
+    /// The image to run.
+    pub image: ImageReference,
+    /// The port it listens on, if the application is to wait for it.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Its environment, values sealed.
+    #[serde(default)]
+    pub env: BTreeMap<EnvName, Sealed>,
+}
+
+/// Everything a worker needs to know of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentSpec {
+    /// The repository to deploy.
+    pub repository: RepositoryAddress,
+    /// Which commit of it.
+    pub reference: Reference,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The target; resolved, never empty.
+    pub target: TargetName,
+    /// Port the application listens on; absent when the repository is to tell.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// How many replicas.
+    pub replicas: u32,
+    /// The application's environment, values sealed.
+    #[serde(default)]
+    pub env: BTreeMap<EnvName, Sealed>,
+    /// Support containers.
+    #[serde(default)]
+    pub supports: Vec<SupportSpec>,
+    /// An image to run as it is, without a build.
+    #[serde(default)]
+    pub image: Option<ImageReference>,
+    /// Who builds.
+    pub build: BuildMode,
+    /// What happens to generated files.
+    pub commit: CommitMode,
+    /// The repository's credential, if it needs one.
+    #[serde(default)]
+    pub credential: Option<CredentialSource>,
+    /// Health check.
+    pub health: HealthSpec,
+    /// Limits of a replica.
+    pub resources: ResourceSpec,
+}

@@ -1,0 +1,3 @@
+//! The harness: real services as private processes, and the oracles that watch their effects.
+
+pub mod git_server;
