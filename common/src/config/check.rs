@@ -1,0 +1,57 @@
+//! Settings that depend on each other, checked together. Pure.
+
+use super::{Config, ConfigError};
+
+/// Checks every relation between settings.
+pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    let relations = [
+        (
+            config.worker.claim_renew_ms * 2 < config.worker.claim_ttl_ms,
+            "`worker.claim_renew_ms` must be less than half of `worker.claim_ttl_ms`, so that one lost renewal is no lost claim",
+        ),
+        (config.worker.slots > 0, "`worker.slots` must be at least 1"),
+        (config.worker.attempts_max > 0, "`worker.attempts_max` must be at least 1"),
+        (config.worker.crashes_max > 0, "`worker.crashes_max` must be at least 1"),
+        (
+            config.worker.backoff_min_ms <= config.worker.backoff_max_ms,
+            "`worker.backoff_min_ms` must not exceed `worker.backoff_max_ms`",
+        ),
+        (
+            config.limits.health_deadline_max_ms
+                + config.docker.drain_ms
+                + u64::from(config.docker.stop_grace_s) * 1_000
+                < config.worker.apply_timeout_s * 1_000,
+            "`worker.apply_timeout_s` must exceed `limits.health_deadline_max_ms`, `docker.drain_ms` and `docker.stop_grace_s` together",
+        ),
+        (
+            config.gateway.port_min > 0 && config.gateway.port_min <= config.gateway.port_max,
+            "`gateway.port_min` must be from 1 to `gateway.port_max`",
+        ),
+        (
+            config.limits.env_total_max_bytes * 2 < config.server.request_body_max_bytes,
+            "`server.request_body_max_bytes` must be more than twice `limits.env_total_max_bytes`",
+        ),
+        (
+            config.limits.memory_min_bytes <= config.limits.memory_max_bytes,
+            "`limits.memory_min_bytes` must not exceed `limits.memory_max_bytes`",
+        ),
+        (
+            config.git.repository_max_bytes <= config.git.mirrors_max_bytes,
+            "`git.repository_max_bytes` must not exceed `git.mirrors_max_bytes`",
+        ),
+        (config.data.keep_finished_days > 0, "`data.keep_finished_days` must be at least 1"),
+        (
+            config.docker.push_to.is_empty() == config.docker.push_credential.is_empty()
+                || config.docker.push_credential.is_empty(),
+            "`docker.push_credential` needs `docker.push_to`",
+        ),
+        (
+            matches!(config.templates.ci_builder.as_str(), "buildkit_rootless" | "docker_in_docker"),
+            "`templates.ci_builder` must be `buildkit_rootless` or `docker_in_docker`",
+        ),
+    ];
+    match relations.into_iter().find(|(holds, _)| !holds) {
+        Some((_, broken)) => Err(ConfigError::Relation(broken.to_owned())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,82 @@
+//! Tests of loading and checking settings.
+
+use super::{Config, ConfigError, DEFAULTS};
+
+fn load(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::load(None, pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+#[test]
+fn the_defaults_are_complete_and_fit_each_other() {
+    let config = load(&[]).unwrap();
+    assert_eq!(config.server.listen.port(), 8640);
+    assert!(!config.auth.open_loopback);
+}
+
+#[test]
+fn a_file_overrides_the_defaults_and_the_environment_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("slipway.toml");
+    std::fs::write(&path, "[worker]\nslots = 7\nattempts_max = 9\n").unwrap();
+    let environment = [("SLIPWAY__WORKER__SLOTS".to_owned(), "3".to_owned())];
+    let config = Config::load(Some(&path), environment).unwrap();
+    assert_eq!((config.worker.slots, config.worker.attempts_max), (3, 9));
+}
+
+#[test]
+fn an_unknown_setting_is_refused_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("slipway.toml");
+    std::fs::write(&path, "[worker]\nslotz = 7\n").unwrap();
+    let error = Config::load(Some(&path), []).unwrap_err();
+    assert!(error.to_string().contains("slotz"), "{error}");
+    let error = load(&[("SLIPWAY__GIT__HTPT", "never")]).unwrap_err();
+    assert!(error.to_string().contains("htpt"), "{error}");
+}
+
+#[test]
+fn a_setting_of_the_wrong_kind_is_refused_with_its_path() {
+    let error = load(&[("SLIPWAY__WORKER__SLOTS", "many")]).unwrap_err();
+    assert!(error.to_string().contains("worker.slots"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(Some(std::path::Path::new("/nonexistent.toml")), []).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent.toml"), "{error}");
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_refused() {
+    for (name, value) in [
+        ("SLIPWAY__WORKER__CLAIM_RENEW_MS", "8000"),
+        ("SLIPWAY__WORKER__SLOTS", "0"),
+        ("SLIPWAY__WORKER__ATTEMPTS_MAX", "0"),
+        ("SLIPWAY__WORKER__CRASHES_MAX", "0"),
+        ("SLIPWAY__WORKER__BACKOFF_MIN_MS", "90000"),
+        ("SLIPWAY__WORKER__APPLY_TIMEOUT_S", "600"),
+        ("SLIPWAY__GATEWAY__PORT_MIN", "40000"),
+        ("SLIPWAY__SERVER__REQUEST_BODY_MAX_BYTES", "65536"),
+        ("SLIPWAY__LIMITS__MEMORY_MIN_BYTES", "99999999999"),
+        ("SLIPWAY__GIT__MIRRORS_MAX_BYTES", "1"),
+        ("SLIPWAY__DATA__KEEP_FINISHED_DAYS", "0"),
+        ("SLIPWAY__DOCKER__PUSH_CREDENTIAL", "registry"),
+        ("SLIPWAY__TEMPLATES__CI_BUILDER", "kaniko"),
+    ] {
+        assert!(matches!(load(&[(name, value)]), Err(ConfigError::Relation(_))), "{name}={value}");
+    }
+}
+
+#[test]
+fn every_setting_of_the_reference_is_explained() {
+    let mut explained = false;
+    for line in DEFAULTS.lines() {
+        if line.starts_with('#') {
+            explained = true;
+        } else if line.is_empty() || line.starts_with('[') {
+            explained = false;
+        } else {
+            assert!(explained, "no comment before: {line}");
+        }
+    }
+}
