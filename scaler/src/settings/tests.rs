@@ -1,0 +1,59 @@
+//! Which settings are valid.
+
+use super::*;
+
+fn raw() -> RawSettings {
+    serde_json::from_str(
+        r#"{"cpu_target": 0.6, "constants": {"kp": 1, "ki": 0.1, "kd": 0}, "replicas_max": 10}"#,
+    )
+    .unwrap()
+}
+
+#[test]
+fn what_is_not_given_has_a_default() {
+    let settings = AutoscalerSettings::try_from(raw()).unwrap();
+    assert_eq!(settings.replicas().0.get(), 1);
+    assert_eq!(settings.interval(), SignedDuration::from_secs(15));
+    assert_eq!(settings.cpu_target().get(), 0.6);
+}
+
+#[test]
+fn values_outside_their_range_are_refused_by_name() {
+    let cases: [(&str, fn(&mut RawSettings)); 9] = [
+        ("cpu_target", |raw| raw.cpu_target = 0.0),
+        ("cpu_target", |raw| raw.cpu_target = 1.01),
+        ("cpu_target", |raw| raw.cpu_target = f64::NAN),
+        ("constants.kp", |raw| raw.constants.kp = -1.0),
+        ("constants.ki", |raw| raw.constants.ki = f64::INFINITY),
+        ("constants.kd", |raw| raw.constants.kd = 1_001.0),
+        ("replicas_min", |raw| raw.replicas_min = 0),
+        ("replicas_max", |raw| raw.replicas_max = 10_001),
+        ("interval_s", |raw| raw.interval_s = 0),
+    ];
+    for (field, spoil) in cases {
+        let mut raw = raw();
+        spoil(&mut raw);
+        match AutoscalerSettings::try_from(raw) {
+            Err(SettingsError::Range { field: named, .. }) => assert_eq!(named, field),
+            other => panic!("{field}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn values_must_fit_each_other() {
+    let cases: [fn(&mut RawSettings); 3] =
+        [|raw| raw.replicas_min = 11, |raw| raw.window_s = 5, |raw| raw.stale_after_s = 5];
+    for spoil in cases {
+        let mut raw = raw();
+        spoil(&mut raw);
+        assert!(matches!(AutoscalerSettings::try_from(raw), Err(SettingsError::Relation(_))));
+    }
+}
+
+#[test]
+fn unknown_fields_are_refused() {
+    let text =
+        r#"{"cpu_target": 0.6, "constants": {"kp": 1, "ki": 0, "kd": 0}, "replicas_max": 2, "speed": 1}"#;
+    assert!(serde_json::from_str::<RawSettings>(text).unwrap_err().to_string().contains("speed"));
+}
