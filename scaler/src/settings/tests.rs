@@ -2,6 +2,8 @@
 
 use super::*;
 
+type Spoil = fn(&mut RawSettings);
+
 fn raw() -> RawSettings {
     serde_json::from_str(
         r#"{"cpu_target": 0.6, "constants": {"kp": 1, "ki": 0.1, "kd": 0}, "replicas_max": 10}"#,
@@ -19,7 +21,7 @@ fn what_is_not_given_has_a_default() {
 
 #[test]
 fn values_outside_their_range_are_refused_by_name() {
-    let cases: [(&str, fn(&mut RawSettings)); 9] = [
+    let cases: [(&str, Spoil); 9] = [
         ("cpu_target", |raw| raw.cpu_target = 0.0),
         ("cpu_target", |raw| raw.cpu_target = 1.01),
         ("cpu_target", |raw| raw.cpu_target = f64::NAN),
@@ -42,7 +44,7 @@ fn values_outside_their_range_are_refused_by_name() {
 
 #[test]
 fn values_must_fit_each_other() {
-    let cases: [fn(&mut RawSettings); 3] =
+    let cases: [Spoil; 3] =
         [|raw| raw.replicas_min = 11, |raw| raw.window_s = 5, |raw| raw.stale_after_s = 5];
     for spoil in cases {
         let mut raw = raw();
