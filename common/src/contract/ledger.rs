@@ -1,0 +1,86 @@
+//! The laws of the ledger, L1 to L3.
+
+use jiff::Timestamp;
+
+use super::Fixture;
+use super::sample::{course, deploy_job};
+use crate::ledger::{Ledger, Offset};
+use crate::model::Event;
+use crate::record::Record;
+
+/// A history with more records than fit one small read.
+fn records() -> Vec<Record> {
+    let now = Timestamp::now();
+    let message = deploy_job("shop", now);
+    let mut records = vec![Record::Event(Event::accepted(&message))];
+    records.extend(course(&message, 1, now).into_iter().map(Record::Event));
+    records
+}
+
+async fn append_all(ledger: &dyn Ledger, records: &[Record]) -> Vec<Offset> {
+    let mut offsets = Vec::new();
+    for record in records {
+        offsets.push(ledger.append(record).await.expect("the ledger takes a record"));
+    }
+    offsets
+}
+
+/// L1: what `append` acknowledged is there after a crash.
+pub async fn l1_survives_restart(fixture: &dyn Fixture) {
+    let records = records();
+    let before = fixture.backend().await;
+    append_all(&*before.ledger, &records).await;
+    let after = fixture.restart().await;
+    let read = after.ledger.read(Offset(1), 1_000).await.expect("the ledger answers");
+    assert_eq!(read.into_iter().map(|(_, record)| record).collect::<Vec<_>>(), records);
+}
+
+/// L2: records are read in the order of their offsets, which have no gaps, exactly as appended.
+pub async fn l2_ordered_and_exact(fixture: &dyn Fixture) {
+    let records = records();
+    let backend = fixture.backend().await;
+    let offsets = append_all(&*backend.ledger, &records).await;
+    let read = backend.ledger.read(Offset(1), 1_000).await.expect("the ledger answers");
+    assert_eq!(read, offsets.iter().copied().zip(records.clone()).collect::<Vec<_>>());
+    let numbers: Vec<u64> = offsets.iter().map(|offset| offset.0).collect();
+    let first = numbers.first().copied().unwrap_or_default();
+    assert_eq!(first, 1, "the first offset is 1");
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "no gaps: {numbers:?}");
+}
+
+/// L2: appends at the same time leave neither gaps nor duplicates.
+pub async fn l2_concurrent_appends_are_gapless(fixture: &dyn Fixture) {
+    let backend = fixture.backend().await;
+    let records = records();
+    let mut writers = tokio::task::JoinSet::new();
+    for record in records.clone() {
+        let ledger = backend.ledger.clone();
+        writers
+            .spawn(async move { (ledger.append(&record).await.expect("the ledger takes a record"), record) });
+    }
+    let mut appended = writers.join_all().await;
+    appended.sort_by_key(|(offset, _)| *offset);
+    let read = backend.ledger.read(Offset(1), 1_000).await.expect("the ledger answers");
+    assert_eq!(read, appended);
+    assert!(appended.iter().zip(1..).all(|((offset, _), number)| offset.0 == number), "no gaps");
+}
+
+/// L3: reading from an offset begins exactly there; past the head there is nothing.
+pub async fn l3_resumes_exactly(fixture: &dyn Fixture) {
+    let backend = fixture.backend().await;
+    let records = records();
+    let offsets = append_all(&*backend.ledger, &records).await;
+    let (mut next, mut read) = (Offset(1), Vec::new());
+    loop {
+        let page = backend.ledger.read(next, 3).await.expect("the ledger answers");
+        assert!(page.len() <= 3, "no more than asked for");
+        let Some((last, _)) = page.last() else { break };
+        next = Offset(last.0 + 1);
+        read.extend(page.into_iter().map(|(_, record)| record));
+    }
+    assert_eq!(read, records);
+    let head = offsets.last().expect("records were appended").0;
+    assert!(backend.ledger.read(Offset(head + 1), 10).await.expect("the ledger answers").is_empty());
+    assert!(backend.ledger.read(Offset(head + 1_000), 10).await.expect("the ledger answers").is_empty());
+    assert!(backend.ledger.read(Offset(1), 0).await.expect("the ledger answers").is_empty());
+}

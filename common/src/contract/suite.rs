@@ -1,0 +1,75 @@
+//! The macro that turns every law into a test of one adapter.
+
+/// Makes a module with one test per law of the three seams.
+///
+/// `$make` is the path, as seen from the calling module, of an async function without arguments that answers
+/// a fresh, empty [`Fixture`](crate::contract::Fixture). The calling crate needs `tokio` with the multi-threaded runtime.
+///
+/// ```ignore
+/// slipway_common::contract_suite!(embedded, EmbeddedFixture::make);
+/// ```
+#[macro_export]
+macro_rules! contract_suite {
+    ($module:ident, $make:path) => {
+        mod $module {
+            use super::*;
+
+            $crate::contract_suite!(@laws $make, queue: [
+                q1_survives_restart,
+                q2_delivers_until_completed,
+                q2_delivers_again_after_restart,
+                q3_a_claim_is_exclusive,
+                q3_concurrent_claims_share_nothing,
+                q3_a_lost_claim_is_powerless,
+                q4_tokens_grow,
+                q5_parked_until_its_time,
+                q5_stays_parked_across_restart,
+                q5_woken_at_once,
+                q6_enqueue_is_idempotent,
+                q7_counts_deliveries,
+                q8_buried_is_kept,
+                q9_oldest_first_in_a_project,
+                q9_fair_between_projects,
+                wait_is_a_prompt_hint,
+                depth_counts_every_place,
+            ]);
+            $crate::contract_suite!(@laws $make, ledger: [
+                l1_survives_restart,
+                l2_ordered_and_exact,
+                l2_concurrent_appends_are_gapless,
+                l3_resumes_exactly,
+            ]);
+            $crate::contract_suite!(@laws $make, store: [
+                s1_is_the_fold_of_its_events,
+                s1_survives_restart,
+                s2_applying_twice_is_applying_once,
+                s3_an_illegal_event_changes_nothing,
+                s4_numbers_have_no_gaps,
+                s5_pages_are_complete_and_newest_first,
+                s5_filters_and_totals,
+                s5_newest_and_in_service,
+                s6_one_holder_at_a_time,
+                s6_fences_grow,
+                s6_concurrent_holders_exclude_each_other,
+                s7_the_first_reservation_wins,
+                s7_concurrent_reservations_agree,
+                s8_a_log_is_its_lines_in_order,
+                s8_a_full_log_is_cut_with_one_marker,
+                s9_a_replay_gives_an_equal_store,
+                s9_credentials_and_tokens,
+                live_states_are_the_latest,
+                changes_are_hinted,
+                check_says_whether_it_works,
+            ]);
+        }
+    };
+    (@laws $make:path, $seam:ident: [$($law:ident,)*]) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $law() {
+                let fixture = $make().await;
+                $crate::contract::$seam::$law(&fixture).await;
+            }
+        )*
+    };
+}
