@@ -1,0 +1,77 @@
+//! Keeping all mirrors together below their limit: the least recently used go first. Blocking.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::directory_bytes;
+use super::health::{USED_MARKER, is_damaged};
+use super::lock::{FileLock, LockKind};
+use super::store::Place;
+
+#[derive(Debug)]
+struct Candidate {
+    directory: PathBuf,
+    bytes: u64,
+    last_used: SystemTime,
+    damaged: bool,
+}
+
+/// Deletes damaged mirrors, then the least recently used ones until the rest has at most `max_bytes`. Mirrors
+/// in use are left alone.
+pub(super) fn evict(root: &Path, max_bytes: u64) {
+    let mut candidates = candidates(root);
+    candidates.sort_by_key(|candidate| (!candidate.damaged, candidate.last_used));
+    let mut total: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
+    for candidate in candidates {
+        if total <= max_bytes && !candidate.damaged {
+            continue;
+        }
+        if delete_unused(root, &candidate.directory) {
+            total = total.saturating_sub(candidate.bytes);
+        }
+    }
+}
+
+fn candidates(root: &Path) -> Vec<Candidate> {
+    let Ok(entries) = std::fs::read_dir(root) else { return Vec::new() };
+    let mirrors = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "git"));
+    mirrors
+        .map(|directory| Candidate {
+            bytes: directory_bytes(&directory),
+            last_used: std::fs::metadata(directory.join(USED_MARKER))
+                .and_then(|metadata| metadata.modified())
+                .unwrap_or(SystemTime::UNIX_EPOCH),
+            damaged: is_damaged(&directory),
+            directory,
+        })
+        .collect()
+}
+
+fn delete_unused(root: &Path, directory: &Path) -> bool {
+    let Some(name) = directory.file_stem().and_then(|stem| stem.to_str()) else { return false };
+    let place = Place::named(root, name);
+    let free = |path: &Path| FileLock::try_acquire(path, LockKind::Exclusive).ok().flatten();
+    let Some(_work) = free(&place.work_lock) else { return false };
+    let Some(_alone) = free(&place.use_lock) else { return false };
+    match remove_directory(directory) {
+        Ok(()) => {
+            tracing::info!(mirror = %directory.display(), "deleted a mirror to make room");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(mirror = %directory.display(), %error, "a mirror could not be deleted");
+            false
+        }
+    }
+}
+
+/// Deletes a directory with everything in it. One that is absent is fine.
+pub(super) fn remove_directory(directory: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
