@@ -20,7 +20,7 @@ pub(super) const SPEC: FamilySpec = FamilySpec {
 };
 
 const PORT: u16 = 8080;
-const IGNORED: [&str; 2] = ["*_test.go", "*.test"];
+const IGNORED: [&str; 2] = ["**/*_test.go", "**/*.test"];
 const MAX_FILES_READ: usize = 100;
 
 fn recipe(app: &App<'_>) -> Result<Recipe, TemplateError> {

@@ -24,7 +24,8 @@ pub(super) const SPEC: FamilySpec = FamilySpec {
 };
 
 const PORT: u16 = 3000;
-pub(super) const IGNORED: [&str; 5] = ["node_modules", ".next", "npm-debug.log*", "coverage", ".yarn/cache"];
+const IGNORED: [&str; 5] =
+    ["**/node_modules", "**/.next", "**/npm-debug.log*", "**/coverage", "**/.yarn/cache"];
 const NEXT_CONFIGS: [&str; 4] = ["next.config.js", "next.config.mjs", "next.config.ts", "next.config.cjs"];
 const START_FILES: [&str; 6] = ["server.js", "index.js", "app.js", "main.js", "server.mjs", "index.mjs"];
 /// Package that marks a single-page application, and the directory its build writes.

@@ -24,7 +24,8 @@ pub(super) const SPEC: FamilySpec = FamilySpec {
 };
 
 const PORT: u16 = 8000;
-const IGNORED: [&str; 6] = ["__pycache__", "*.pyc", ".venv", "venv", ".pytest_cache", ".mypy_cache"];
+const IGNORED: [&str; 6] =
+    ["**/__pycache__", "**/*.pyc", "**/.venv", "**/venv", "**/.pytest_cache", "**/.mypy_cache"];
 /// Where an application object or a start file is looked for, in this order; `*` is any one directory.
 const ENTRY_FILES: [&str; 7] =
     ["main.py", "app.py", "server.py", "wsgi.py", "asgi.py", "api.py", "__init__.py"];
