@@ -194,3 +194,38 @@ async fn the_token_is_on_no_command_line_no_disk_and_in_no_error() {
         assert!(!any_file_contains(world.directory.path(), secret), "on disk");
     }
 }
+
+#[tokio::test]
+async fn many_jobs_on_one_branch_all_land_in_a_line() {
+    const JOBS: usize = 10;
+    let Cloned { world, mirror, tip } = cloned().await;
+    let main = branch("main");
+    let land = async |job: usize| {
+        let (path, name) = (format!("generated/{job}"), format!("job-{job}"));
+        for _ in 0..100 {
+            let tip = mirror.remote_tip(&main, None).await.unwrap().unwrap();
+            mirror.fetch(&tip, Some(&main), None).await.unwrap();
+            let files = [(path.as_str(), b"x".as_slice())];
+            let commit = write_commit(&mirror, &draft(&tip, &files, &[("Slipway-Job", &name)])).unwrap();
+            match push(&mirror, request(&commit, &main, Some(&tip)), None).await.unwrap() {
+                PushOutcome::Pushed { .. } => return,
+                PushOutcome::Stale { .. } => {}
+                other @ (PushOutcome::AlreadyThere
+                | PushOutcome::Protected { .. }
+                | PushOutcome::Rejected { .. }) => panic!("{name}: {other:?}"),
+            }
+        }
+        panic!("{name} never landed");
+    };
+    futures_util::future::join_all((0..JOBS).map(land)).await;
+    let effects = world.server.effects(PATH).await.unwrap();
+    let mut parent = tip;
+    for effect in &effects {
+        assert_eq!(effect.old, parent, "the history is not a line");
+        parent.clone_from(&effect.new);
+    }
+    let mut jobs: Vec<_> = effects.iter().map(|effect| effect.trailers[0].1.clone()).collect();
+    jobs.sort();
+    jobs.dedup();
+    assert_eq!((effects.len(), jobs.len()), (JOBS, JOBS));
+}
