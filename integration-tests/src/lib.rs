@@ -1,3 +1,4 @@
 //! The harness: real services as private processes, and the oracles that watch their effects.
 
+pub mod docker_engine;
 pub mod git_server;
