@@ -132,6 +132,7 @@ async fn a_killed_git_leaves_nothing_that_hinders_the_next() {
     assert!(killed.success());
     assert_eq!(fetched.unwrap_err().class(), FailureClass::Transient);
     assert!(!mirror.has(&tip).await.unwrap());
+    assert_eq!(leftovers(mirror.directory()), [""; 0], "the disk is not restored");
 
     // What a worker that died together with its git would have left.
     for leftover in ["shallow.lock", "HEAD.lock", "objects/pack/tmp_pack_dead", "config.lock"] {
