@@ -14,6 +14,7 @@ pub const JOB_MESSAGE_VERSION: u16 = 1;
 /// What a job is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "few live at a time, and nearly all are the large one")]
 pub enum JobKind {
     /// Bring the deployment into service, starting from the facts already known.
     Deploy {

@@ -180,7 +180,7 @@ impl DeploymentRequest {
 
     fn check_build(&self, build: BuildMode, errors: &mut Errors) {
         let with_image = self.image.is_some();
-        errors.check("build", !(build == BuildMode::None && !with_image), || {
+        errors.check("build", build != BuildMode::None || with_image, || {
             "`none` needs `image`: without a build there is nothing to run".to_owned()
         });
         let builds = matches!(build, BuildMode::Docker | BuildMode::Gitlab);

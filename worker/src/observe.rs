@@ -1,0 +1,136 @@
+//! The observer: looks at what runs on the target, keeps the live state in the store, and says when a
+//! deployment in service degrades or recovers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use slipway_common::model::{
+    Deployment, DeploymentId, DeploymentState, Event, EventKind, LiveReplica, LiveState,
+};
+use slipway_common::record::Record;
+use slipway_common::store::{DeploymentFilter, Page, StoreError};
+use slipway_common::telemetry::chain;
+use tokio_util::sync::CancellationToken;
+
+use crate::docker::{self, Scope, labels::RoutingState};
+use crate::stage::Tools;
+
+/// An unchanged observation is stored again after this long, so that its age shows that somebody still looks.
+const REFRESH: SignedDuration = SignedDuration::from_secs(10);
+/// Deployments read from the store at once.
+const PAGE_SIZE: u32 = 100;
+
+/// Observes until `stop`.
+pub(crate) async fn observe(tools: Arc<Tools>, stop: CancellationToken) {
+    let mut known: HashMap<DeploymentId, LiveState> = HashMap::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(tools.settings.observe_interval) => {}
+            () = stop.cancelled() => return,
+        }
+        match in_service(&tools).await {
+            Ok(deployments) => {
+                known.retain(|id, _| deployments.iter().any(|deployment| deployment.id == *id));
+                for deployment in deployments {
+                    look_at(&tools, &deployment, &mut known).await;
+                }
+            }
+            Err(error) => tracing::warn!(error = chain(&error), "the store could not be read"),
+        }
+    }
+}
+
+async fn in_service(tools: &Tools) -> Result<Vec<Deployment>, StoreError> {
+    let mut found = Vec::new();
+    for state in [DeploymentState::Active, DeploymentState::Degraded] {
+        let filter = DeploymentFilter { state: Some(state), ..DeploymentFilter::default() };
+        let mut page = Page { limit: PAGE_SIZE, ..Page::default() };
+        loop {
+            let read = tools.backend.store.deployments(&filter, &page).await?;
+            found.extend(read.deployments);
+            match read.next {
+                Some(next) => page.cursor = Some(next),
+                None => break,
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Looks at one deployment. When the engine cannot be read, the last observation stays and shows its age.
+async fn look_at(tools: &Tools, deployment: &Deployment, known: &mut HashMap<DeploymentId, LiveState>) {
+    let live = match live_state(tools, deployment).await {
+        Ok(live) => live,
+        Err(error) => {
+            tracing::debug!(deployment = %deployment.id, error = chain(&error), "the target could not be read");
+            return;
+        }
+    };
+    if let Some(kind) = transition(deployment, &live) {
+        let Some(job) = deployment.latest_job() else { return };
+        tracing::info!(deployment = %deployment.id, event = kind.name(), "the deployment changed");
+        let event = Event::of_request(deployment.id, job.id, live.observed_at, kind);
+        if let Err(error) = tools.backend.record(&Record::Event(event)).await {
+            tracing::debug!(deployment = %deployment.id, error = chain(&error), "the change was not recorded");
+        }
+    }
+    let unchanged = known.get(&deployment.id).is_some_and(|last| is_same(last, &live));
+    if !unchanged {
+        match tools.backend.store.put_live(deployment.id, &live).await {
+            Ok(()) => {
+                known.insert(deployment.id, live);
+            }
+            Err(error) => tracing::warn!(deployment = %deployment.id, error = chain(&error), "not stored"),
+        }
+    }
+}
+
+/// Whether storing `new` again would tell nothing.
+fn is_same(last: &LiveState, new: &LiveState) -> bool {
+    let age = new.observed_at.duration_since(last.observed_at);
+    age < REFRESH && LiveState { observed_at: last.observed_at, ..new.clone() } == *last
+}
+
+/// The event that brings the deployment's state in line with what was observed, if it is not. Pure.
+fn transition(deployment: &Deployment, live: &LiveState) -> Option<EventKind> {
+    let complete = live.replicas_serving >= live.replicas_wanted;
+    match (deployment.state, complete) {
+        (DeploymentState::Active, false) => {
+            let reason = format!("{} of {} replicas serve", live.replicas_serving, live.replicas_wanted);
+            Some(EventKind::Degraded { reason })
+        }
+        (DeploymentState::Degraded, true) => Some(EventKind::Recovered),
+        _ => None,
+    }
+}
+
+async fn live_state(tools: &Tools, deployment: &Deployment) -> Result<LiveState, docker::DockerError> {
+    let engine = docker::Engine::connect(&tools.settings.docker.engine)?;
+    let scope = Scope::new(deployment.project.slug.as_str(), deployment.environment.as_str())?;
+    let seen = docker::observe(&engine, &scope, docker::observe::Usage::Skip).await?;
+    let id = deployment.id.to_string();
+    let replicas: Vec<LiveReplica> =
+        seen.replicas.iter().filter(|replica| replica.deployment == id).map(view).collect();
+    let serving = replicas.iter().filter(|replica| replica.serving).count();
+    Ok(LiveState {
+        replicas_wanted: deployment.spec.replicas,
+        replicas_serving: u32::try_from(serving).unwrap_or(u32::MAX),
+        replicas,
+        supports: seen.supports.iter().map(view).collect(),
+        observed_at: Timestamp::now(),
+    })
+}
+
+fn view(replica: &docker::LiveReplica) -> LiveReplica {
+    let running = replica.state == "running";
+    LiveReplica {
+        name: replica.name.clone(),
+        state: replica.state.clone(),
+        serving: running && replica.routing == RoutingState::Serving,
+        started_at: replica.started_at,
+        restarts: replica.restarts,
+        exit_code: replica.exit_code,
+        out_of_memory: replica.oom_killed,
+    }
+}

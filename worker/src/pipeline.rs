@@ -1,0 +1,226 @@
+//! The pipeline: `run` sequences the stages of one job and is the only place that does.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use slipway_common::failure::{FAILURE_LOG_LINES_MAX, Failure};
+use slipway_common::model::{
+    Deployment, DeploymentId, DeploymentSpec, EventKind, Facts, JobKind, JobState, Stage,
+};
+use slipway_common::telemetry::chain;
+
+use crate::journal::JournalError;
+use crate::policy::{Decision, decide};
+use crate::stage::{self, Run, StageError, StageResult};
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The job has reached its end; the message is done with.
+    Settled,
+    /// The job goes on later.
+    Parked {
+        /// When.
+        until: Timestamp,
+    },
+    /// The run was told to stop; whoever told it knows what becomes of the job.
+    Interrupted,
+}
+
+/// How long a stage that was told to stop has to end by itself.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(3);
+
+/// Why a run was given up without settling the job.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// The history could not be written.
+    #[error("the journal refused")]
+    Journal(#[source] JournalError),
+}
+
+impl From<JournalError> for RunError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+/// Runs the job from the first stage whose fact is missing. `deployment` is its state now.
+pub(crate) async fn run(run: &Run<'_>, deployment: &Deployment) -> Result<Ended, RunError> {
+    match &run.message.kind {
+        JobKind::Deploy { spec, .. } => run_deploy(run, deployment, spec).await,
+        JobKind::Stop { .. } => run_stop(run, deployment).await,
+    }
+}
+
+async fn run_deploy(
+    run: &Run<'_>,
+    deployment: &Deployment,
+    spec: &DeploymentSpec,
+) -> Result<Ended, RunError> {
+    let mut facts = deployment.facts.clone();
+    for stage in Stage::DEPLOY {
+        if facts.has(stage) {
+            continue;
+        }
+        let attempt = attempt_at(run, deployment, stage);
+        let work = stage::perform(stage, run, spec, &facts);
+        match attempt_stage(run, stage, attempt, work).await? {
+            Ok(established) => facts.merge(&established),
+            Err(error) => return after_failure(run, stage, attempt, &error).await,
+        }
+    }
+    let job = deployment.job(run.message.id).map(|job| &job.state);
+    if matches!(job, Some(JobState::Queued | JobState::Waiting { .. })) && deployment.facts.has(Stage::Apply)
+    {
+        run.journal.event(EventKind::StageStarted { stage: Stage::Apply, attempt: 1 }).await?;
+    }
+    replace_previous(run).await?;
+    run.journal.event(EventKind::Succeeded).await?;
+    Ok(Ended::Settled)
+}
+
+async fn run_stop(run: &Run<'_>, deployment: &Deployment) -> Result<Ended, RunError> {
+    let attempt = attempt_at(run, deployment, Stage::Stop);
+    match attempt_stage(run, Stage::Stop, attempt, stage::perform_stop(run)).await? {
+        Ok(_) => {
+            run.journal.event(EventKind::Succeeded).await?;
+            Ok(Ended::Settled)
+        }
+        Err(error) => after_failure(run, Stage::Stop, attempt, &error).await,
+    }
+}
+
+/// Which attempt at `stage` this is: one more than those that failed, the same again after a crash.
+fn attempt_at(run: &Run<'_>, deployment: &Deployment, stage: Stage) -> u32 {
+    match deployment.job(run.message.id).map(|job| &job.state) {
+        Some(JobState::Waiting { stage: waiting, attempt, .. }) if *waiting == stage => attempt + 1,
+        Some(JobState::Running { stage: running, attempt }) if *running == stage => *attempt,
+        _ => 1,
+    }
+}
+
+/// One attempt at one stage, with its events around it.
+async fn attempt_stage(
+    run: &Run<'_>,
+    stage: Stage,
+    attempt: u32,
+    work: impl Future<Output = Result<StageResult, StageError>>,
+) -> Result<Result<Facts, StageError>, RunError> {
+    let failpoint = &run.tools.settings.failpoint;
+    run.journal.begin(stage);
+    run.journal.event(EventKind::StageStarted { stage, attempt }).await?;
+    failpoint.reach(&format!("{stage}.before")).await;
+    let limit = run.tools.settings.stage_timeouts.of(stage);
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(limit, work) => {
+            ended.unwrap_or(Err(StageError::TimedOut { limit_s: limit.as_secs() }))
+        }
+        () = run.journal.keep_flushing() => Err(StageError::Crashed),
+        () = interrupted(run) => Err(StageError::Interrupted),
+    };
+    failpoint.reach(&format!("{stage}.after")).await;
+    run.journal.flush().await;
+    match ended {
+        Ok(StageResult { facts, skipped }) => {
+            let finished = EventKind::StageFinished { stage, facts: Box::new(facts.clone()), skipped };
+            run.journal.event(finished).await?;
+            Ok(Ok(facts))
+        }
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// What becomes of the job after a failed attempt; `policy` decides, this does it.
+async fn after_failure(
+    run: &Run<'_>,
+    stage: Stage,
+    attempt: u32,
+    error: &StageError,
+) -> Result<Ended, RunError> {
+    tracing::info!(
+        job = %run.message.id, deployment = %run.message.deployment, %stage, attempt,
+        error = chain(error), "a stage failed"
+    );
+    if run.cancel.is_cancelled() {
+        return Ok(Ended::Interrupted);
+    }
+    let failure = error.failure(stage, run.journal.tail(stage, FAILURE_LOG_LINES_MAX).await);
+    match decide(error.class(), attempt, &run.tools.settings.retry, jitter(run, attempt)) {
+        Decision::Retry { after } => {
+            let until = later(after);
+            let reason = format!("{}; trying again", failure.reason);
+            run.journal.event(EventKind::StageWaiting { stage, attempt, until, reason }).await?;
+            Ok(Ended::Parked { until })
+        }
+        Decision::Defer { after } => Ok(Ended::Parked { until: later(after) }),
+        Decision::Fail => fail(run, stage, failure).await,
+        Decision::Cancel => cancel(run).await,
+    }
+}
+
+/// Ready some time after the run was told to stop.
+async fn interrupted(run: &Run<'_>) {
+    run.cancel.cancelled().await;
+    tokio::time::sleep(INTERRUPT_GRACE).await;
+}
+
+async fn fail(run: &Run<'_>, stage: Stage, failure: Failure) -> Result<Ended, RunError> {
+    if stage == Stage::Apply {
+        clean_up(run).await;
+    }
+    run.journal.event(EventKind::Failed { failure }).await?;
+    Ok(Ended::Settled)
+}
+
+/// Ends the job on request: removes what it put on the target, then says so.
+pub(crate) async fn cancel(run: &Run<'_>) -> Result<Ended, RunError> {
+    clean_up(run).await;
+    run.journal.event(EventKind::Cancelled).await?;
+    Ok(Ended::Settled)
+}
+
+/// Ends a job that a newer deployment has overtaken.
+pub(crate) async fn supersede(run: &Run<'_>, by: DeploymentId) -> Result<Ended, RunError> {
+    clean_up(run).await;
+    run.journal.event(EventKind::Superseded { by }).await?;
+    Ok(Ended::Settled)
+}
+
+/// Leftovers on the target are looked for again by the next apply there, so failing to remove them fails nothing.
+async fn clean_up(run: &Run<'_>) {
+    let begun = match run.tools.backend.store.deployment(run.message.deployment).await {
+        Ok(deployment) => {
+            deployment.is_some_and(|found| found.stage(Stage::Apply).is_some_and(|it| it.attempts > 0))
+        }
+        Err(_) => true,
+    };
+    if !begun || !matches!(run.message.kind, JobKind::Deploy { .. }) {
+        return;
+    }
+    if let Err(error) = stage::clean_up(run).await {
+        tracing::warn!(deployment = %run.message.deployment, error = chain(&error), "clean-up was incomplete");
+    }
+}
+
+/// The deployments that were in service until now are marked stopped; their containers are gone already.
+async fn replace_previous(run: &Run<'_>) -> Result<(), RunError> {
+    let (project, environment) = (&run.message.project.slug, &run.message.environment);
+    let in_service = run.tools.backend.store.in_service(project, environment).await;
+    let previous = in_service.map_err(JournalError::OutOfDate)?;
+    for id in previous.into_iter().filter(|id| *id != run.message.deployment) {
+        run.journal.event_of(id, EventKind::Replaced { by: run.message.deployment }).await?;
+    }
+    Ok(())
+}
+
+fn later(pause: Duration) -> Timestamp {
+    let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+    Timestamp::now().checked_add(pause).unwrap_or(Timestamp::MAX)
+}
+
+/// From 0 to 1, the same for every attempt repeated after a crash: taken from the job's random bits.
+fn jitter(run: &Run<'_>, attempt: u32) -> f64 {
+    let bytes = run.message.id.as_uuid().into_bytes();
+    let index = usize::try_from(attempt).unwrap_or_default() % 8;
+    f64::from(bytes[8 + index]) / f64::from(u8::MAX)
+}

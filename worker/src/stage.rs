@@ -1,0 +1,218 @@
+//! The stages of a job. `perform` picks one; each stage reads the facts it needs and returns the fact it establishes.
+
+mod apply;
+mod build;
+mod clone;
+mod commit;
+mod source_of;
+mod stop;
+mod template;
+
+use std::fmt;
+
+use slipway_common::Backend;
+use slipway_common::failure::{Failure, FailureClass};
+use slipway_common::model::{DeploymentSpec, Facts, JobMessage, Stage};
+use slipway_common::secrets::{Sealer, SecretError};
+use slipway_common::store::StoreError;
+use tokio_util::sync::CancellationToken;
+
+use crate::docker::{DockerError, Engine};
+use crate::git::{GitError, MirrorStore};
+use crate::journal::Journal;
+use crate::settings::WorkerSettings;
+use crate::template::TemplateError;
+
+/// Trailers that mark a generated commit, so that a later run finds it.
+pub(crate) mod trailer {
+    /// The job that made it.
+    pub(crate) const JOB: &str = "Slipway-Job";
+    /// The deployment it was made for.
+    pub(crate) const DEPLOYMENT: &str = "Slipway-Deployment";
+}
+
+/// What every stage is given: the parts of the worker it may use.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    pub(crate) settings: WorkerSettings,
+    pub(crate) backend: Backend,
+    pub(crate) sealer: Sealer,
+    pub(crate) mirrors: MirrorStore,
+}
+
+impl Tools {
+    /// The engine of the Docker target.
+    pub(crate) fn engine(&self) -> Result<Engine, StageError> {
+        Engine::connect(&self.settings.docker.engine).map_err(StageError::Docker)
+    }
+}
+
+/// One run of one job: what the stages read besides their tools.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) tools: &'a Tools,
+    pub(crate) message: &'a JobMessage,
+    pub(crate) fence: u64,
+    pub(crate) journal: &'a Journal,
+    pub(crate) cancel: &'a CancellationToken,
+}
+
+impl Run<'_> {
+    /// A line for the stage's log.
+    pub(crate) fn say(&self, line: &str) {
+        crate::docker::LogSink::line(self.journal, line);
+    }
+}
+
+/// What a stage established.
+#[derive(Debug, Default)]
+pub(crate) struct StageResult {
+    pub(crate) facts: Facts,
+    /// Why there was nothing to do, if so.
+    pub(crate) skipped: Option<String>,
+}
+
+impl StageResult {
+    fn of(facts: Facts) -> Self {
+        Self { facts, skipped: None }
+    }
+
+    fn skipped(why: impl Into<String>) -> Self {
+        Self { facts: Facts::default(), skipped: Some(why.into()) }
+    }
+}
+
+/// Why a stage failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StageError {
+    /// Git.
+    #[error("git")]
+    Git(#[source] GitError),
+    /// Template.
+    #[error("template")]
+    Template(#[source] TemplateError),
+    /// The Docker engine.
+    #[error("docker")]
+    Docker(#[source] DockerError),
+    /// The store.
+    #[error("store")]
+    Store(#[source] StoreError),
+    /// A secret could not be opened.
+    #[error("secret")]
+    Secret(#[source] SecretError),
+    /// The stage cannot be done as asked.
+    #[error("{reason}")]
+    Refused { code: &'static str, reason: String, hint: &'static str },
+    /// Another environment chose the same stable port at the same moment.
+    #[error("port {port} was chosen by another environment at the same moment")]
+    PortTaken { port: u16 },
+    /// The stage took too long.
+    #[error("took longer than {limit_s} s")]
+    TimedOut { limit_s: u64 },
+    /// The run was told to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// The task behind the stage ended without an answer.
+    #[error("the stage crashed")]
+    Crashed,
+}
+
+impl From<GitError> for StageError {
+    fn from(error: GitError) -> Self {
+        Self::Git(error)
+    }
+}
+
+impl From<DockerError> for StageError {
+    fn from(error: DockerError) -> Self {
+        Self::Docker(error)
+    }
+}
+
+impl From<TemplateError> for StageError {
+    fn from(error: TemplateError) -> Self {
+        Self::Template(error)
+    }
+}
+
+impl StageError {
+    /// What the failure means for the job.
+    pub(crate) fn class(&self) -> FailureClass {
+        match self {
+            Self::Git(error) => error.class(),
+            Self::Docker(error) => error.class(),
+            Self::Template(_) | Self::Refused { .. } | Self::Secret(_) => FailureClass::Permanent,
+            Self::Interrupted => FailureClass::Stale,
+            Self::Store(_) | Self::PortTaken { .. } | Self::TimedOut { .. } | Self::Crashed => {
+                FailureClass::Transient
+            }
+        }
+    }
+
+    /// What the user is told.
+    pub(crate) fn failure(&self, stage: Stage, log: Vec<String>) -> Failure {
+        let of = |code: &str, reason: &dyn fmt::Display| Failure::new(stage, code, reason.to_string());
+        let failure = match self {
+            Self::Git(error) => of(error.code(), error).with_hint(error.hint()),
+            Self::Template(error) => of(error.code(), error).with_hint(error.hint()),
+            Self::Docker(error) => {
+                let failure = of(error.code(), error);
+                match error.hint() {
+                    Some(hint) => failure.with_hint(hint),
+                    None => failure,
+                }
+            }
+            Self::Store(error) => of("store_unavailable", error),
+            Self::Secret(error) => of("secret_unreadable", error)
+                .with_hint("The key file may have been replaced. Store the credential again and retry."),
+            Self::Refused { code, reason, hint } => of(code, reason).with_hint(*hint),
+            Self::PortTaken { .. } => {
+                of("port_taken", self).with_hint("Retry; the next free port is chosen.")
+            }
+            Self::TimedOut { .. } => of("stage_timeout", self)
+                .with_hint("Raise the stage's timeout in the [worker] settings if it needs longer."),
+            Self::Interrupted => of("interrupted", self),
+            Self::Crashed => {
+                of("stage_crashed", self).with_hint("This is a fault in Slipway; please report it.")
+            }
+        };
+        let own = if let Self::Docker(error) = self { error.log_tail().to_vec() } else { Vec::new() };
+        failure.with_log_tail(if own.is_empty() { log } else { own })
+    }
+}
+
+/// Performs `stage` of a deploy job.
+pub(crate) async fn perform(
+    stage: Stage,
+    run: &Run<'_>,
+    spec: &DeploymentSpec,
+    facts: &Facts,
+) -> Result<StageResult, StageError> {
+    match stage {
+        Stage::Clone => clone::perform(run, spec).await,
+        Stage::Template => template::perform(run, spec, facts).await,
+        Stage::Commit => commit::perform(run, spec, facts).await,
+        Stage::Build => build::perform(run, spec, facts).await,
+        Stage::Apply => apply::perform(run, spec, facts).await,
+        Stage::Stop => stop::perform(run).await,
+    }
+}
+
+/// Performs the one stage of a stop job.
+pub(crate) async fn perform_stop(run: &Run<'_>) -> Result<StageResult, StageError> {
+    stop::perform(run).await
+}
+
+/// Removes what an interrupted apply left of this deployment.
+pub(crate) async fn clean_up(run: &Run<'_>) -> Result<(), StageError> {
+    stop::perform(run).await.map(|_| ())
+}
+
+/// A fact an earlier stage must have established.
+fn required<T>(fact: Option<&T>, stage: Stage) -> Result<&T, StageError> {
+    fact.ok_or_else(|| StageError::Refused {
+        code: "fact_missing",
+        reason: format!("the {stage} stage left no fact"),
+        hint: "This is a fault in Slipway; please report it.",
+    })
+}

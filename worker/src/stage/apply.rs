@@ -1,0 +1,149 @@
+//! apply: make the Docker target run the image, and nothing else, in the project's environment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use slipway_common::model::request::env_context;
+use slipway_common::model::{DeploymentSpec, EnvName, Facts, InventoryFact, ResourceSpec, Stage};
+use slipway_common::secrets::Sealed;
+use slipway_common::store::Reservation;
+
+use super::{Run, StageError, StageResult, required};
+use crate::docker::{
+    self, ApplySpec, DrainPolicy, Engine, HealthCheck, Resources, RestartPolicy, Scope, Support,
+    allocate_gateway_port,
+};
+
+/// How long a chosen port waits for its containers to be made.
+const PORT_RESERVED_FOR: Duration = Duration::from_secs(60);
+/// Checks in a row that make a replica healthy.
+const HEALTHY_AFTER: u32 = 1;
+
+pub(super) async fn perform(
+    run: &Run<'_>,
+    spec: &DeploymentSpec,
+    facts: &Facts,
+) -> Result<StageResult, StageError> {
+    let image = required(facts.image.as_ref(), Stage::Build)?;
+    let port = port(spec, facts)?;
+    let engine = run.tools.engine()?;
+    let scope = scope(run)?;
+    let supports = supports(run, spec, &engine).await?;
+    let gateway_port = stable_port(run, &engine, &scope).await?;
+    let wanted = ApplySpec {
+        scope,
+        deployment: run.message.deployment.to_string(),
+        job: run.message.id.to_string(),
+        fence: run.fence,
+        image_id: image.digest.clone(),
+        port,
+        replicas: spec.replicas,
+        env: open_env(run, &spec.env)?,
+        resources: resources(&spec.resources),
+        supports,
+        health: HealthCheck {
+            path: spec.health.path.clone(),
+            interval_ms: spec.health.interval_ms,
+            timeout_ms: spec.health.timeout_ms,
+            deadline_ms: spec.health.deadline_ms,
+            successes: HEALTHY_AFTER,
+        },
+        gateway_port: Some(gateway_port),
+        drain: drain_policy(run),
+        restart: RestartPolicy::UnlessStopped,
+    };
+    run.tools.settings.failpoint.reach("apply.inside").await;
+    let applied = docker::apply(&engine, &wanted, run.journal, run.cancel).await?;
+    let objects = applied.replicas.into_iter().map(|replica| replica.name).collect();
+    let url = format!("http://{}:{gateway_port}", run.tools.settings.docker.gateway_host);
+    let fact = InventoryFact { url: Some(url), gateway_port: Some(gateway_port), objects };
+    prune_images(run, &engine).await;
+    Ok(StageResult::of(Facts { inventory: Some(fact), ..Facts::default() }))
+}
+
+/// The deployment's place on the engine.
+pub(super) fn scope(run: &Run<'_>) -> Result<Scope, StageError> {
+    Ok(Scope::new(run.message.project.slug.as_str(), run.message.environment.as_str())?)
+}
+
+/// How containers are taken out of service.
+pub(super) fn drain_policy(run: &Run<'_>) -> DrainPolicy {
+    let docker = &run.tools.settings.docker;
+    DrainPolicy {
+        drain_ms: u64::try_from(docker.drain.as_millis()).unwrap_or(u64::MAX),
+        stop_timeout_s: docker.stop_grace_s,
+    }
+}
+
+/// A generated Dockerfile was made for the port in the template's fact; otherwise the request knows best.
+fn port(spec: &DeploymentSpec, facts: &Facts) -> Result<u16, StageError> {
+    let template = facts.template.as_ref();
+    let known = template.and_then(|template| template.port);
+    let generated = template.is_some_and(|template| template.generated.contains(&template.dockerfile));
+    let port = if generated { known.or(spec.port) } else { spec.port.or(known) };
+    port.ok_or_else(|| StageError::Refused {
+        code: "port_unknown",
+        reason: "neither the request nor the repository says which port the application listens on"
+            .to_owned(),
+        hint: "Give `port` in the request, or add EXPOSE to the Dockerfile.",
+    })
+}
+
+fn open_env(
+    run: &Run<'_>,
+    env: &BTreeMap<EnvName, Sealed>,
+) -> Result<BTreeMap<String, SecretString>, StageError> {
+    let place = env_context(&run.message.project);
+    env.iter()
+        .map(|(name, sealed)| {
+            let value = run.tools.sealer.open(&place, sealed).map_err(StageError::Secret)?;
+            Ok((name.to_string(), value))
+        })
+        .collect()
+}
+
+fn resources(spec: &ResourceSpec) -> Resources {
+    Resources { memory_bytes: spec.memory_bytes, cpu_millis: spec.cpu_millis, pids: spec.pids }
+}
+
+async fn supports(run: &Run<'_>, spec: &DeploymentSpec, engine: &Engine) -> Result<Vec<Support>, StageError> {
+    let mut supports = Vec::with_capacity(spec.supports.len());
+    for support in &spec.supports {
+        supports.push(Support {
+            name: support.name.to_string(),
+            image_id: docker::ensure_image(engine, support.image.as_str(), None, run.journal).await?,
+            port: support.port,
+            env: open_env(run, &support.env)?,
+            resources: resources(&ResourceSpec::default()),
+        });
+    }
+    Ok(supports)
+}
+
+/// The environment's stable port. It is the environment's own once a container carries it; until then a short
+/// reservation keeps another environment that chooses at the same moment from choosing the same.
+async fn stable_port(run: &Run<'_>, engine: &Engine, scope: &Scope) -> Result<u16, StageError> {
+    let docker = &run.tools.settings.docker;
+    let port = allocate_gateway_port(engine, scope, docker.ports).await?;
+    let now = Timestamp::now();
+    let wanted = Reservation {
+        scope: format!("target/{}/port/{port}", docker.name),
+        fingerprint: run.message.serial_key(),
+        deployment: run.message.deployment,
+        job: run.message.id,
+        at: now,
+    };
+    let kept =
+        run.tools.backend.store.reserve(&wanted, PORT_RESERVED_FOR, now).await.map_err(StageError::Store)?;
+    if kept.fingerprint == wanted.fingerprint { Ok(port) } else { Err(StageError::PortTaken { port }) }
+}
+
+/// Old images are only a matter of disk space: failing to remove them fails nothing.
+async fn prune_images(run: &Run<'_>, engine: &Engine) {
+    let keep = run.tools.settings.docker.images_keep;
+    if let Err(error) = docker::prune_images(engine, run.message.project.slug.as_str(), keep).await {
+        tracing::warn!(project = %run.message.project.slug, %error, "old images could not be removed");
+    }
+}

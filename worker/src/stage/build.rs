@@ -1,0 +1,100 @@
+//! build: the image of the commit, on the target's engine; or the image the request named.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use slipway_common::model::{CredentialName, DeploymentSpec, Facts, ImageFact, Stage};
+
+use super::source_of::{Source, build_revision, stored_credential};
+use super::{Run, StageError, StageResult, commit, required};
+use crate::docker::context::ContextLimits;
+use crate::docker::{self, BuildLimits, BuildRequest, Engine, RegistryAuth};
+
+pub(super) async fn perform(
+    run: &Run<'_>,
+    spec: &DeploymentSpec,
+    facts: &Facts,
+) -> Result<StageResult, StageError> {
+    let engine = run.tools.engine()?;
+    let fact = match &spec.image {
+        Some(image) => {
+            let digest = docker::ensure_image(&engine, image.as_str(), None, run.journal).await?;
+            ImageFact { digest, tag: image.to_string(), reused: true }
+        }
+        None => build(run, spec, facts, &engine).await?,
+    };
+    run.say(&format!("Image {} is {}", fact.tag, fact.digest));
+    Ok(StageResult::of(Facts { image: Some(fact), ..Facts::default() }))
+}
+
+async fn build(
+    run: &Run<'_>,
+    spec: &DeploymentSpec,
+    facts: &Facts,
+    engine: &Engine,
+) -> Result<ImageFact, StageError> {
+    let template = required(facts.template.as_ref(), Stage::Template)?;
+    let (revision, branch) = build_revision(facts)?;
+    let source = Source::open(run, spec).await?;
+    commit::rewrite_unpushed(run, spec, &source, facts).await?;
+    let tree = source.tree(&revision, branch.as_deref()).await?;
+    let auth = registry_auth(run).await?;
+    let request = build_request(run, &revision, &template.dockerfile, auth.iter().cloned().collect());
+    run.tools.settings.failpoint.reach("build.inside").await;
+    let built = docker::build(engine, &request, Arc::new(tree), run.journal, run.cancel).await?;
+    let digest = match &run.tools.settings.docker.push_to {
+        Some(registry) => {
+            let reference = format!("{registry}/{}:{revision}", run.message.project.slug);
+            let digest = docker::push(engine, &built.image_id, &reference, auth.as_ref()).await?;
+            run.say(&format!("Pushed {reference} as {digest}"));
+            built.image_id
+        }
+        None => built.image_id,
+    };
+    Ok(ImageFact { digest, tag: built.tag, reused: built.reused })
+}
+
+fn build_request(
+    run: &Run<'_>,
+    revision: &str,
+    dockerfile: &str,
+    registry_auth: Vec<RegistryAuth>,
+) -> BuildRequest {
+    let docker = &run.tools.settings.docker;
+    let short = revision.get(..12).unwrap_or(revision);
+    let timeout = run.tools.settings.stage_timeouts.of(Stage::Build);
+    BuildRequest {
+        project: run.message.project.slug.to_string(),
+        deployment: run.message.deployment.to_string(),
+        job: run.message.id.to_string(),
+        commit: revision.to_owned(),
+        dockerfile: dockerfile.to_owned(),
+        tag: format!("slipway/{}:{short}", run.message.project.slug),
+        labels: BTreeMap::new(),
+        build_args: BTreeMap::new(),
+        pull_base: false,
+        limits: BuildLimits {
+            context: ContextLimits {
+                max_context_bytes: docker.context_max_bytes,
+                max_context_files: docker.context_max_files,
+            },
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            ..BuildLimits::default()
+        },
+        registry_auth,
+    }
+}
+
+/// The credential for the registry images are pushed to, if one is configured.
+async fn registry_auth(run: &Run<'_>) -> Result<Option<RegistryAuth>, StageError> {
+    let docker = &run.tools.settings.docker;
+    let (Some(registry), Some(name)) = (&docker.push_to, &docker.push_credential) else { return Ok(None) };
+    let name: CredentialName = name.parse().map_err(|_| StageError::Refused {
+        code: "credential_not_found",
+        reason: "the setting `docker.push_credential` is not the name of a credential".to_owned(),
+        hint: "Correct the setting and restart Slipway.",
+    })?;
+    let server = registry.split('/').next().unwrap_or(registry).to_owned();
+    let (username, password) = stored_credential(run, &name, Some(&server)).await?;
+    Ok(Some(RegistryAuth { server, username: username.unwrap_or_else(|| "slipway".to_owned()), password }))
+}

@@ -1,0 +1,39 @@
+//! template: decide which files are missing. The fact names them; their contents follow from the tree.
+
+use slipway_common::model::{DeploymentSpec, Facts, Stage, TemplateFact};
+
+use super::source_of::{Source, plan};
+use super::{Run, StageError, StageResult, required};
+
+pub(super) async fn perform(
+    run: &Run<'_>,
+    spec: &DeploymentSpec,
+    facts: &Facts,
+) -> Result<StageResult, StageError> {
+    if spec.image.is_some() {
+        return Ok(StageResult::skipped("an image was given; there is nothing to generate"));
+    }
+    let pinned = required(facts.source.as_ref(), Stage::Clone)?;
+    let source = Source::open(run, spec).await?;
+    let tree = source.tree(&pinned.revision, pinned.branch.as_deref()).await?;
+    run.tools.settings.failpoint.reach("template.inside").await;
+    let (plan, _) = plan(run, spec, tree).await?;
+    let detected = plan
+        .detected
+        .as_ref()
+        .map(|detected| format!("{} ({})", detected.family.label(), detected.evidence.join(", ")));
+    if let Some(detected) = &detected {
+        run.say(&format!("Recognised {detected}"));
+    }
+    for file in &plan.files {
+        run.say(&format!("Generated {}: {}", file.path, file.why));
+    }
+    let fact = TemplateFact {
+        generated: plan.files.iter().map(|file| file.path.clone()).collect(),
+        dockerfile: plan.dockerfile_path,
+        port: plan.port,
+        detected,
+    };
+    let skipped = fact.generated.is_empty().then(|| "nothing is missing".to_owned());
+    Ok(StageResult { facts: Facts { template: Some(fact), ..Facts::default() }, skipped })
+}
