@@ -128,6 +128,8 @@ fn accept(deployment: &mut Deployment, message: &JobMessage) -> Result<(), Illeg
             deployment.facts = facts.clone();
             deployment.stages = pending_stages(facts);
             deployment.stopped_at = None;
+            deployment.degraded = None;
+            deployment.succeeded_by = None;
         }
         (JobKind::Stop { .. }, _) => {
             for job in deployment.jobs.iter_mut().filter(|job| !job.state.is_terminal()) {
@@ -174,10 +176,6 @@ fn advance_job(deployment: &mut Deployment, event: &Event) -> Result<(), Illegal
         .position(|job| job.id == event.job)
         .ok_or(Illegal::UnknownJob { job: event.job })?;
     let is_latest = index + 1 == deployment.jobs.len();
-    let facts = match &event.kind {
-        EventKind::StageFinished { facts, .. } => Some(facts.as_ref()),
-        _ => None,
-    };
     let job = &mut deployment.jobs[index];
     let next = next_job_state(job, event)?;
     if let Some(next) = next {
@@ -191,7 +189,7 @@ fn advance_job(deployment: &mut Deployment, event: &Event) -> Result<(), Illegal
     } else if matches!(event.kind, EventKind::CancelRequested { .. }) {
         job.cancel_requested = true;
     }
-    if let Some(facts) = facts {
+    if let EventKind::StageFinished { facts, .. } = &event.kind {
         deployment.facts.merge(facts);
     }
     report_stage(deployment, event);
@@ -204,24 +202,23 @@ fn advance_job(deployment: &mut Deployment, event: &Event) -> Result<(), Illegal
 /// The state that `event` leads to; `None` leaves it as it is.
 fn next_job_state(job: &Job, event: &Event) -> Result<Option<JobState>, Illegal> {
     let name = event.kind.name();
-    if job.state.is_terminal() {
-        return Err(Illegal::Ended { event: name, state: job.state.as_str() });
-    }
     let wrong_state = || Illegal::WrongState { event: name, state: job.state.as_str() };
-    let running = match job.state {
-        JobState::Running { stage, .. } => Some(stage),
-        _ => None,
+    let (running, reached) = match &job.state {
+        JobState::Queued => (None, None),
+        JobState::Running { stage, .. } => (Some(*stage), Some(*stage)),
+        JobState::Waiting { stage, .. } => (None, Some(*stage)),
+        JobState::Succeeded | JobState::Failed { .. } | JobState::Cancelled | JobState::Superseded { .. } => {
+            return Err(Illegal::Ended { event: name, state: job.state.as_str() });
+        }
     };
-    let not_before = match job.state {
-        JobState::Running { stage, .. } | JobState::Waiting { stage, .. } => Some(stage),
-        _ => None,
+    let require_ahead = |stage: Stage| {
+        let belongs = (job.kind == "stop") == (stage == Stage::Stop);
+        let ahead = reached.is_none_or(|reached| reached <= stage);
+        if belongs && ahead { Ok(()) } else { Err(Illegal::WrongStage { event: name, stage }) }
     };
     match &event.kind {
         EventKind::StageStarted { stage, attempt } => {
-            let belongs = (job.kind == "stop") == (*stage == Stage::Stop);
-            if !belongs || not_before.is_some_and(|current| *stage < current) {
-                return Err(Illegal::WrongStage { event: name, stage: *stage });
-            }
+            require_ahead(*stage)?;
             Ok(Some(JobState::Running { stage: *stage, attempt: *attempt }))
         }
         EventKind::StageProgress { stage, .. } | EventKind::StageFinished { stage, .. } => match running {
@@ -230,9 +227,7 @@ fn next_job_state(job: &Job, event: &Event) -> Result<Option<JobState>, Illegal>
             None => Err(wrong_state()),
         },
         EventKind::StageWaiting { stage, attempt, until, reason } => {
-            if not_before.is_some_and(|current| *stage < current) {
-                return Err(Illegal::WrongStage { event: name, stage: *stage });
-            }
+            require_ahead(*stage)?;
             Ok(Some(JobState::Waiting {
                 stage: *stage,
                 attempt: *attempt,
@@ -314,6 +309,7 @@ fn follow_job(deployment: &mut Deployment, event: &Event) {
         EventKind::Succeeded if is_stop => {
             deployment.state = DeploymentState::Stopped;
             deployment.stopped_at = Some(event.at);
+            deployment.degraded = None;
         }
         EventKind::Succeeded => {
             deployment.state = DeploymentState::Active;
@@ -322,6 +318,10 @@ fn follow_job(deployment: &mut Deployment, event: &Event) {
         EventKind::Failed { failure } => {
             deployment.failure = Some(failure.clone());
             deployment.state = if is_stop { DeploymentState::Degraded } else { DeploymentState::Failed };
+        }
+        // A stop that did not succeed leaves what it should have stopped, or part of it, in service.
+        EventKind::Cancelled | EventKind::Superseded { .. } if is_stop => {
+            deployment.state = DeploymentState::Degraded;
         }
         EventKind::Cancelled => {
             deployment.state = DeploymentState::Stopped;

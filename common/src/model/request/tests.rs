@@ -1,0 +1,267 @@
+//! Tests of the resolution: every field error named by its path, every limit, nothing echoed, secrets sealed.
+
+use secrecy::ExposeSecret as _;
+
+use super::{
+    DeploymentRequest, HealthRequest, InvalidField, RequestLimits, ResolveContext, ResourceRequest,
+    SupportRequest, env_context, token_context,
+};
+use crate::model::{
+    AddressPolicy, BuildMode, CommitMode, CredentialSource, DeploymentSpec, HealthSpec, Project, Reference,
+    ResourceSpec, TargetName,
+};
+use crate::secrets::{KEY_LENGTH_BYTES, Sealer, SecretText};
+
+/// A text that must appear in no answer.
+const CANARY: &str = "C4NARY!";
+
+fn limits() -> RequestLimits {
+    RequestLimits {
+        replicas_max: 10,
+        supports_max: 2,
+        env_count_max: 3,
+        env_total_max_bytes: 100,
+        token_max_bytes: 20,
+        health_deadline_max_ms: 120_000,
+        memory_min_bytes: 6_000_000,
+        memory_max_bytes: 1_000_000_000,
+        cpu_max_millis: 4_000,
+        pids_max: 1_000,
+    }
+}
+
+fn sealer() -> Sealer {
+    Sealer::new(&[7; KEY_LENGTH_BYTES])
+}
+
+fn resolve(request: &DeploymentRequest) -> Result<(Project, DeploymentSpec), Vec<InvalidField>> {
+    let targets: [TargetName; 2] = ["local".parse().unwrap(), "edge".parse().unwrap()];
+    let (limits, sealer) = (limits(), sealer());
+    let addresses = AddressPolicy::default();
+    request.resolve(&ResolveContext {
+        addresses: &addresses,
+        limits: &limits,
+        targets: &targets,
+        sealer: &sealer,
+    })
+}
+
+fn request(change: impl FnOnce(&mut DeploymentRequest)) -> DeploymentRequest {
+    let mut request = DeploymentRequest::new("https://git.example.com/team/shop");
+    change(&mut request);
+    request
+}
+
+/// The paths of all fields that are refused.
+fn refused(change: impl FnOnce(&mut DeploymentRequest)) -> Vec<String> {
+    let errors = resolve(&request(change)).expect_err("the request is refused");
+    assert!(errors.iter().all(|error| !error.reason.is_empty()));
+    errors.into_iter().map(|error| error.field).collect()
+}
+
+fn accepted(change: impl FnOnce(&mut DeploymentRequest)) -> DeploymentSpec {
+    resolve(&request(change)).expect("the request is fine").1
+}
+
+fn support(name: &str, image: &str) -> SupportRequest {
+    SupportRequest { name: name.to_owned(), image: image.to_owned(), port: None, env: [].into() }
+}
+
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+#[test]
+fn a_bare_request_gets_every_default() {
+    let (project, spec) = resolve(&request(|_| {})).unwrap();
+    assert_eq!(project.path, "team/shop");
+    assert_eq!(spec.reference, Reference::DefaultBranch);
+    assert_eq!((spec.environment.as_str(), spec.target.as_str()), ("default", "local"));
+    assert_eq!(
+        (spec.port, spec.replicas, spec.build, spec.commit),
+        (None, 1, BuildMode::Auto, CommitMode::Push)
+    );
+    assert_eq!((spec.health, spec.resources), (HealthSpec::default(), ResourceSpec::default()));
+    assert!(
+        spec.env.is_empty() && spec.supports.is_empty() && spec.image.is_none() && spec.credential.is_none()
+    );
+}
+
+#[test]
+fn what_is_given_is_taken_over() {
+    let spec = accepted(|request| {
+        request.branch = text("feature/x");
+        request.environment = text("review-42");
+        request.target = text("edge");
+        request.port = Some(8080);
+        request.replicas = Some(10);
+        request.commit = Some(CommitMode::MergeRequest);
+        request.credential = text("forge");
+        request.health = Some(HealthRequest {
+            path: text("/healthz"),
+            interval_ms: Some(50),
+            timeout_ms: Some(100),
+            deadline_ms: Some(120_000),
+        });
+        request.resources =
+            Some(ResourceRequest { memory_bytes: Some(6_000_000), cpu_millis: Some(10), pids: Some(1) });
+        request.supports = vec![support("db", "postgres:18"), support("cache", "redis")];
+    });
+    assert!(matches!(&spec.reference, Reference::Branch(branch) if branch.as_str() == "feature/x"));
+    assert_eq!((spec.environment.as_str(), spec.target.as_str()), ("review-42", "edge"));
+    assert_eq!((spec.port, spec.replicas, spec.commit), (Some(8080), 10, CommitMode::MergeRequest));
+    assert!(matches!(&spec.credential, Some(CredentialSource::Named(name)) if name.as_str() == "forge"));
+    assert_eq!((spec.health.path.as_deref(), spec.health.timeout_ms), (Some("/healthz"), 100));
+    assert_eq!((spec.resources.memory_bytes, spec.resources.pids), (6_000_000, 1));
+    assert_eq!(spec.supports.len(), 2);
+}
+
+#[test]
+fn every_simple_field_is_named_when_refused() {
+    type Change = fn(&mut DeploymentRequest);
+    let cases: [(&str, Change); 22] = [
+        ("repository_url", |r| r.repository_url = "ext::sh -c id".to_owned()),
+        ("repository_url", |r| r.repository_url = "http://git.example.com/team/shop".to_owned()),
+        ("branch", |r| r.branch = text("../x")),
+        ("revision", |r| r.revision = text("--upload-pack=id")),
+        ("revision", |r| (r.branch, r.revision) = (text("main"), text("v1"))),
+        ("environment", |r| r.environment = text("Not A Name")),
+        ("target", |r| r.target = text("elsewhere")),
+        ("target", |r| r.target = text("-")),
+        ("port", |r| r.port = Some(0)),
+        ("replicas", |r| r.replicas = Some(0)),
+        ("replicas", |r| r.replicas = Some(11)),
+        ("image", |r| r.image = text("NOT an image")),
+        ("build", |r| r.build = Some(BuildMode::None)),
+        ("build", |r| (r.build, r.image) = (Some(BuildMode::Docker), text("redis"))),
+        ("build", |r| r.build = Some(BuildMode::Gitlab)),
+        ("credential", |r| r.credential = text("../../etc")),
+        ("credential", |r| (r.credential, r.repository_token) = (text("a"), Some("t".to_owned().into()))),
+        ("repository_token", |r| r.repository_token = Some(String::new().into())),
+        ("repository_token", |r| r.repository_token = Some("x".repeat(21).into())),
+        ("repository_token", |r| r.repository_token = Some("a\r\nb".to_owned().into())),
+        ("supports", |r| r.supports = ["a", "b", "c"].map(|name| support(name, "redis")).into()),
+        ("supports[1].name", |r| r.supports = vec![support("db", "redis"), support("db", "redis")]),
+    ];
+    for (number, (field, change)) in cases.into_iter().enumerate() {
+        assert_eq!(refused(change), [field], "case {number}");
+    }
+}
+
+#[test]
+fn every_health_and_resource_limit_holds() {
+    let health = |interval_ms, timeout_ms, deadline_ms| {
+        move |r: &mut DeploymentRequest| {
+            r.health = Some(HealthRequest { path: None, interval_ms, timeout_ms, deadline_ms });
+        }
+    };
+    assert_eq!(refused(health(Some(49), None, None)), ["health.interval_ms"]);
+    assert_eq!(refused(health(Some(60_001), None, None)), ["health.interval_ms"]);
+    assert_eq!(refused(health(None, Some(0), None)), ["health.timeout_ms"]);
+    assert_eq!(refused(health(None, Some(101), Some(100))), ["health.timeout_ms"]);
+    assert_eq!(refused(health(None, None, Some(120_001))), ["health.deadline_ms"]);
+    for path in ["healthz", "/a b", "/a\n", &format!("/{}", "x".repeat(1_024))] {
+        let fields =
+            refused(|r| r.health = Some(HealthRequest { path: text(path), ..HealthRequest::default() }));
+        assert_eq!(fields, ["health.path"], "{path:?}");
+    }
+    let resources = |memory_bytes, cpu_millis, pids| {
+        move |r: &mut DeploymentRequest| {
+            r.resources = Some(ResourceRequest { memory_bytes, cpu_millis, pids })
+        }
+    };
+    assert_eq!(refused(resources(Some(5_999_999), None, None)), ["resources.memory_bytes"]);
+    assert_eq!(refused(resources(Some(1_000_000_001), None, None)), ["resources.memory_bytes"]);
+    assert_eq!(refused(resources(None, Some(9), None)), ["resources.cpu_millis"]);
+    assert_eq!(refused(resources(None, Some(4_001), None)), ["resources.cpu_millis"]);
+    assert_eq!(refused(resources(None, None, Some(0))), ["resources.pids"]);
+    assert_eq!(refused(resources(None, None, Some(1_001))), ["resources.pids"]);
+}
+
+#[test]
+fn every_environment_limit_holds() {
+    let env = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), SecretText::from((*value).to_owned())))
+            .collect()
+    };
+    assert_eq!(refused(|r| r.env = env(&[("1A", "x")])), ["env.1A"]);
+    assert_eq!(refused(|r| r.env = env(&[("A", "x\0y")])), ["env.A"]);
+    assert_eq!(refused(|r| r.env = env(&[("A", ""), ("B", ""), ("C", ""), ("D", "")])), ["env"]);
+    accepted(|r| r.env = env(&[("A", &"x".repeat(99))]));
+    assert_eq!(refused(|r| r.env = env(&[("A", &"x".repeat(100))])), ["env"]);
+    let fields = refused(|r| {
+        r.env = env(&[("A", &"x".repeat(60))]);
+        r.supports = vec![SupportRequest { env: env(&[("A", &"x".repeat(60))]), ..support("db", "redis") }];
+    });
+    assert_eq!(fields, ["env"], "the containers' variables count together");
+    let fields = refused(|r| {
+        r.supports =
+            vec![SupportRequest { env: env(&[("a b", "x")]), port: Some(0), ..support("D_B", "Redis") }];
+    });
+    let named = ["name", "image", "port", "env.ab"].map(|field| format!("supports[0].{field}"));
+    assert_eq!(fields, named);
+}
+
+#[test]
+fn all_errors_are_told_at_once() {
+    let fields = refused(|r| {
+        r.repository_url = "file:///etc/passwd".to_owned();
+        r.environment = text("A");
+        r.replicas = Some(0);
+        r.health = Some(HealthRequest { interval_ms: Some(1), ..HealthRequest::default() });
+        r.supports = vec![support("", "")];
+    });
+    let expected = [
+        "repository_url",
+        "environment",
+        "replicas",
+        "supports[0].name",
+        "supports[0].image",
+        "health.interval_ms",
+    ];
+    assert_eq!(fields, expected);
+}
+
+#[test]
+fn no_value_is_echoed() {
+    let bad = |suffix: &str| format!("{CANARY} {suffix}");
+    let request = request(|r| {
+        r.repository_url = bad("url");
+        r.branch = text(&bad("branch"));
+        r.environment = text(&bad("environment"));
+        r.target = text(&bad("target"));
+        r.image = text(&bad("image"));
+        r.repository_token = Some(bad("token").into());
+        r.env = [("A".to_owned(), format!("{CANARY}\0").into())].into();
+        r.supports = vec![support(&bad("name"), &bad("image"))];
+        r.health = Some(HealthRequest { path: text(CANARY), ..HealthRequest::default() });
+    });
+    let errors = resolve(&request).expect_err("nothing about it is right");
+    assert!(errors.len() >= 10, "{errors:?}");
+    assert!(!format!("{errors:?}").contains(CANARY), "{errors:?}");
+    assert!(!format!("{:?}", request.env).contains(CANARY));
+}
+
+#[test]
+fn secrets_are_sealed_for_their_place() {
+    let (project, spec) = resolve(&request(|r| {
+        r.repository_token = Some(CANARY.to_owned().into());
+        r.env = [("PASSWORD".to_owned(), CANARY.to_owned().into())].into();
+        r.supports = vec![SupportRequest {
+            env: [("PW".to_owned(), CANARY.to_owned().into())].into(),
+            ..support("db", "redis")
+        }];
+    }))
+    .unwrap();
+    let shown = format!("{spec:?} {}", serde_json::to_string(&spec).unwrap());
+    assert!(!shown.contains(CANARY));
+    let Some(CredentialSource::Inline(token)) = &spec.credential else { panic!("an inline token") };
+    let opened = sealer().open(&token_context(&project), token).unwrap();
+    assert_eq!(opened.expose_secret(), CANARY);
+    assert!(sealer().open(&env_context(&project), token).is_err(), "a token is no variable");
+    for sealed in spec.env.values().chain(spec.supports[0].env.values()) {
+        assert_eq!(sealer().open(&env_context(&project), sealed).unwrap().expose_secret(), CANARY);
+    }
+}
