@@ -22,18 +22,24 @@ pub const ENGINE_VARIABLE: &str = "SLIPWAY_TEST_DOCKER";
 
 const DAEMON: &str = "/usr/sbin/dockerd";
 const BUSYBOX: &str = "/bin/busybox";
-/// Runs the daemon until standard input ends, then removes all it made. The daemon itself leaves the packet filter
-/// alone, for it would drop the rules of the host's own daemon; one rule lets its containers talk to each other.
+/// Runs the daemon until standard input ends, then removes all it made. A daemon without a bridge of its own would
+/// delete the one of the host's daemon, and one that sets the packet filter drops that daemon's rules: so it gets a
+/// bridge, and one rule that lets its containers talk to each other.
 const KEEPER: &str = r#"
-rule="FORWARD -s $3 -d $3 -j ACCEPT"
+bridge="slipway$$"
+rule="FORWARD -s $3.0.0/16 -d $3.0.0/16 -j ACCEPT"
+ip link add name "$bridge" type bridge
+ip addr add "$3.255.1/24" dev "$bridge"
+ip link set "$bridge" up
 iptables -I $rule
 "$1" --data-root "$2/data" --exec-root "$2/exec" --pidfile "$2/pid" --host "unix://$2/docker.sock" \
-  --bridge none --iptables=false --ip-masq=false --default-address-pool "base=$3,size=24" \
+  --bridge "$bridge" --iptables=false --ip-masq=false --default-address-pool "base=$3.0.0/17,size=24" \
   </dev/null >"$2/log" 2>&1 &
 read -r _ || true
 kill "$!"
 wait
 iptables -D $rule
+ip link del "$bridge"
 rm -rf "$2"
 "#;
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -83,9 +89,9 @@ impl PrivateDaemon {
         }
         let directory = tempfile::Builder::new().prefix("slipway-dockerd-").tempdir()?.keep();
         // One of 100 address blocks, so that several harnesses can run side by side.
-        let pool = format!("10.{}.0.0/16", 100 + std::process::id() % 100);
+        let block = format!("10.{}", 100 + std::process::id() % 100);
         let mut process = Command::new("/bin/sh")
-            .args(["-c", KEEPER, "keeper", DAEMON, &directory.display().to_string(), &pool])
+            .args(["-c", KEEPER, "keeper", DAEMON, &directory.display().to_string(), &block])
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(Stdio::piped())

@@ -49,7 +49,8 @@ pub struct AppliedReplica {
 /// Makes the engine run `spec` and nothing else in its scope.
 ///
 /// Until all new replicas are healthy, the previous ones serve. When anything fails before that, what this
-/// deployment added is removed again and the previous ones go on serving.
+/// deployment added is removed again and the previous ones go on serving. `cancel` counts until then; once the
+/// routing changes, the apply goes through.
 ///
 /// # Errors
 /// [`DockerError::Stale`] when a newer job has worked in this scope; [`DockerError::Exited`],

@@ -212,7 +212,6 @@ impl DockerError {
             Self::Engine { .. }
             | Self::ImageNotFound { .. }
             | Self::RegistryAuth { .. }
-            | Self::Context { .. }
             | Self::BuildFailed { .. }
             | Self::NeedsBuildKit { .. }
             | Self::Exited { .. }
@@ -222,6 +221,7 @@ impl DockerError {
             | Self::Conflict { .. }
             | Self::Limit { .. }
             | Self::Invalid { .. } => FailureClass::Permanent,
+            Self::Context { source } => source.class(),
             Self::Stale { .. } => FailureClass::Stale,
             Self::Cancelled { .. } => FailureClass::Cancelled,
         }

@@ -23,9 +23,6 @@ pub(super) async fn ensure(engine: &Engine, scope: &Scope) -> Result<(), DockerE
         Ok(_created) => Ok(()),
         // Somebody was faster: fine if it was Slipway.
         Err(error) if error.is_conflict() => is_ours(engine, scope).await.map(|_ours| ()),
-        Err(DockerError::Engine { reason, .. }) if reason.contains("address pool") => {
-            Err(DockerError::Limit { what: "networks of the Docker engine", limit: 0 })
-        }
         Err(error) => Err(error),
     }
 }
