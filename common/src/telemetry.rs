@@ -14,12 +14,18 @@ pub enum LogFormat {
     Json,
 }
 
+/// Libraries that log requests, headers or bodies below `info`, and so could log a secret. No filter opens them.
+const QUIET_TARGETS: [&str; 6] = ["bollard", "hyper", "hyper_util", "actix_http", "reqwest", "rustls"];
+
 /// Starts logging with `filter` (as in `info,slipway_worker=debug`). A second call changes nothing.
 ///
 /// # Errors
 /// When the filter cannot be parsed.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::try_new(filter)?;
+    let mut filter = EnvFilter::try_new(filter)?;
+    for target in QUIET_TARGETS {
+        filter = filter.add_directive(format!("{target}=info").parse()?);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),

@@ -2,3 +2,4 @@
 
 pub mod docker_engine;
 pub mod git_server;
+pub mod slipway_process;

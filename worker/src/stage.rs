@@ -156,7 +156,12 @@ impl StageError {
             Self::Git(error) => of(error.code(), error).with_hint(error.hint()),
             Self::Template(error) => of(error.code(), error).with_hint(error.hint()),
             Self::Docker(error) => {
-                let failure = of(error.code(), error);
+                let reason = if let DockerError::Context { source } = error {
+                    source.to_string()
+                } else {
+                    error.to_string()
+                };
+                let failure = of(error.code(), &reason);
                 match error.hint() {
                     Some(hint) => failure.with_hint(hint),
                     None => failure,

@@ -138,6 +138,17 @@ pub(super) async fn local_id(engine: &Engine, reference: &str) -> Result<Option<
     }
 }
 
+/// The one TCP port the image exposes; `None` when it exposes none or several.
+///
+/// # Errors
+/// What any call may return.
+pub async fn exposed_port(engine: &Engine, image: &str) -> Result<Option<u16>, DockerError> {
+    let inspected = engine.call("inspect image", engine.docker().inspect_image(image)).await?;
+    let exposed = inspected.config.and_then(|config| config.exposed_ports).unwrap_or_default();
+    let mut ports = exposed.iter().filter_map(|port| port.strip_suffix("/tcp")?.parse().ok());
+    Ok(ports.next().filter(|_| ports.next().is_none()))
+}
+
 /// Images that carry all of `wanted`.
 pub(super) async fn list_images<'a>(
     engine: &Engine,

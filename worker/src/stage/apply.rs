@@ -27,8 +27,8 @@ pub(super) async fn perform(
     facts: &Facts,
 ) -> Result<StageResult, StageError> {
     let image = required(facts.image.as_ref(), Stage::Build)?;
-    let port = port(spec, facts)?;
     let engine = run.tools.engine()?;
+    let port = port(&engine, spec, facts, &image.digest).await?;
     let scope = scope(run)?;
     let supports = supports(run, spec, &engine).await?;
     let gateway_port = stable_port(run, &engine, &scope).await?;
@@ -77,17 +77,20 @@ pub(super) fn drain_policy(run: &Run<'_>) -> DrainPolicy {
     }
 }
 
-/// A generated Dockerfile was made for the port in the template's fact; otherwise the request knows best.
-fn port(spec: &DeploymentSpec, facts: &Facts) -> Result<u16, StageError> {
+/// Where the application listens: a generated Dockerfile was made for the port in the template's fact; otherwise the
+/// request knows best, then the repository, then the image.
+async fn port(engine: &Engine, spec: &DeploymentSpec, facts: &Facts, image: &str) -> Result<u16, StageError> {
     let template = facts.template.as_ref();
     let known = template.and_then(|template| template.port);
     let generated = template.is_some_and(|template| template.generated.contains(&template.dockerfile));
-    let port = if generated { known.or(spec.port) } else { spec.port.or(known) };
-    port.ok_or_else(|| StageError::Refused {
+    if let Some(port) = if generated { known.or(spec.port) } else { spec.port.or(known) } {
+        return Ok(port);
+    }
+    docker::exposed_port(engine, image).await?.ok_or_else(|| StageError::Refused {
         code: "port_unknown",
-        reason: "neither the request nor the repository says which port the application listens on"
+        reason: "neither the request nor the Dockerfile says which port the application listens on"
             .to_owned(),
-        hint: "Give `port` in the request, or add EXPOSE to the Dockerfile.",
+        hint: "Give `port` in the request, or add one EXPOSE to the Dockerfile.",
     })
 }
 
