@@ -5,6 +5,7 @@
 
 mod codec;
 mod fault;
+mod hints;
 mod lease;
 mod ledger;
 mod lists;
@@ -31,12 +32,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
-use tokio::sync::{Notify, broadcast};
 
 use crate::Backend;
-use crate::model::Event;
-use crate::store::{Change, StoreError};
+use crate::store::StoreError;
 use fault::Fault;
+use hints::Hints;
 use reader::Reader;
 pub use retention::Pruned;
 use writer::Writer;
@@ -45,8 +45,6 @@ use writer::Writer;
 const DATABASE_FILE: &str = "slipway.db";
 /// Name of the file that is locked while a process owns the data folder.
 const LOCK_FILE: &str = "slipway.lock";
-/// Changes kept for slow readers of the hints; who falls behind misses some.
-const CHANGES_KEPT: usize = 1_024;
 /// Finished jobs are known by their id at least this long, so that a late repetition is recognised.
 pub const FINISHED_JOBS_KEEP_MIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -158,9 +156,7 @@ struct Shared {
     writer: Writer,
     reader: Reader,
     settings: EmbeddedSettings,
-    /// Told when a job may have become due, or will earlier than was known.
-    jobs: Notify,
-    changes: broadcast::Sender<Change>,
+    hints: Arc<Hints>,
 }
 
 impl Embedded {
@@ -183,8 +179,7 @@ impl Embedded {
             writer,
             reader: Reader::new(file, settings.busy_timeout, settings.answer_deadline),
             settings: settings.clone(),
-            jobs: Notify::new(),
-            changes: broadcast::Sender::new(CHANGES_KEPT),
+            hints: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -201,13 +196,15 @@ impl Embedded {
     /// # Errors
     /// When the database cannot be written.
     pub async fn release_all_claims(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let released = self.shared.writer.write(move |connection| {
-            lease::release_all(connection)?;
-            queue::release_all(connection, now)
-        });
-        let released = released.await?;
-        self.shared.jobs.notify_waiters();
-        Ok(released)
+        let hints = Arc::clone(&self.shared.hints);
+        let released = self.shared.writer.write(
+            move |connection| {
+                lease::release_all(connection)?;
+                queue::release_all(connection, now)
+            },
+            move || hints.job_due(),
+        );
+        Ok(released.await?)
     }
 
     /// Deletes finished jobs and reservations whose time to be kept is over, a bounded number per call.
@@ -217,7 +214,7 @@ impl Embedded {
     /// When the database cannot be written.
     pub async fn prune(&self, now: Timestamp) -> Result<Pruned, StoreError> {
         let keep = self.shared.settings.finished_jobs_keep;
-        let pruned = self.shared.writer.write(move |connection| retention::prune(connection, keep, now));
+        let pruned = self.shared.write(move |connection| retention::prune(connection, keep, now));
         Ok(pruned.await?)
     }
 
@@ -227,7 +224,7 @@ impl Embedded {
     /// # Errors
     /// When the ledger cannot be read or the projection cannot be written; the old one is kept then.
     pub async fn rebuild(&self) -> Result<u64, StoreError> {
-        Ok(self.shared.writer.write_without_deadline(projection::rebuild).await?)
+        Ok(self.shared.writer.write_without_deadline(projection::rebuild, || {}).await?)
     }
 }
 
@@ -245,16 +242,18 @@ impl Shared {
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        self.writer.write(work).await
+        self.writer.write(work, || {}).await
     }
 
-    fn tell_event(&self, event: &Event) {
-        self.tell(Change::Event(event.deployment));
-    }
-
-    fn tell(&self, change: Change) {
-        // Nobody listening is no failure.
-        drop(self.changes.send(change));
+    /// Writes, and gives `hint` once it is committed.
+    async fn write_and_hint<T, F, H>(&self, work: F, hint: H) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+        H: FnOnce(&Hints) + Send + 'static,
+    {
+        let hints = Arc::clone(&self.hints);
+        self.writer.write(work, move || hint(&hints)).await
     }
 }
 

@@ -5,7 +5,7 @@
 /// `$make` is the path, as seen from the calling module, of an async function without arguments that answers
 /// a fresh, empty [`Fixture`](crate::contract::Fixture). The calling crate needs `tokio` with the multi-threaded runtime.
 ///
-/// ```ignore
+/// ```text
 /// slipway_common::contract_suite!(embedded, EmbeddedFixture::make);
 /// ```
 #[macro_export]

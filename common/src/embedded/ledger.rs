@@ -16,18 +16,12 @@ const READ_MAX_RECORDS: usize = 10_000;
 impl Ledger for Shared {
     async fn append(&self, record: &Record) -> Result<Offset, LedgerError> {
         let (body, record) = (to_json("record", record)?, record.clone());
-        let event = match &record {
-            Record::Event(event) => Some(event.clone()),
-            Record::CredentialStored(_)
-            | Record::CredentialDeleted { .. }
-            | Record::TokenCreated(_)
-            | Record::TokenRevoked { .. } => None,
-        };
-        let position = self.write(move |connection| append(connection, &record, &body)).await?;
-        if let Some(event) = &event {
-            self.tell_event(event);
-        }
-        Ok(Offset(unsigned(position)))
+        let told = record.clone();
+        let appended = self.write_and_hint(
+            move |connection| append(connection, &record, &body),
+            move |hints| hints.recorded(&told),
+        );
+        Ok(Offset(unsigned(appended.await?)))
     }
 
     async fn read(&self, from: Offset, limit: usize) -> Result<Vec<(Offset, Record)>, LedgerError> {

@@ -8,10 +8,12 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::codec::{Key, after, from_json, key, micros, micros_up, signed, to_json, unsigned};
 use super::fault::Fault;
+use super::hints::Hints;
 use super::{Shared, ledger};
 use crate::model::{Event, JobId, JobMessage, WorkerId};
 use crate::queue::{Buried, Claim, JobQueue, QueueDepth, QueueError};
 use crate::record::Record;
+use crate::store::Change;
 
 const READY: i64 = 0;
 const PARKED: i64 = 1;
@@ -23,27 +25,28 @@ pub(super) const FINISHED: i64 = 5;
 #[async_trait]
 impl JobQueue for Shared {
     async fn enqueue(&self, message: &JobMessage) -> Result<(), QueueError> {
-        let event = Event::accepted(message);
         let body = to_json("job", message)?;
         let (job, project) = (key(message.id.as_uuid()), message.project.slug.as_str().to_owned());
         let accepted = micros(message.accepted_at);
         let limit_jobs = self.settings.queue_limit_jobs;
-        let record = Record::Event(event);
+        let record = Record::Event(Event::accepted(message));
         let record_body = to_json("record", &record)?;
-        let enqueued = self
-            .write(move |connection| {
+        let deployment = message.deployment;
+        let enqueued = self.write_and_hint(
+            move |connection| {
                 if is_known(connection, &job)? {
                     return Ok(());
                 }
                 require_room(connection, limit_jobs)?;
                 insert(connection, &job, &project, accepted, &body)?;
                 ledger::append(connection, &record, &record_body).map(drop)
-            })
-            .await;
-        enqueued?;
-        self.jobs.notify_waiters();
-        self.tell_event(&Event::accepted(message));
-        Ok(())
+            },
+            move |hints| {
+                hints.job_due();
+                hints.changed(Change::Event(deployment));
+            },
+        );
+        Ok(enqueued.await?)
     }
 
     async fn claim(
@@ -68,58 +71,55 @@ impl JobQueue for Shared {
 
     async fn renew(&self, claim: &Claim, ttl: Duration, now: Timestamp) -> Result<(), QueueError> {
         let expires = micros(after(now, ttl));
-        self.change_claimed(claim, now, move |connection, job| {
+        let renew = move |connection: &Connection, job: &Key| {
             let mut update = connection.prepare_cached("UPDATE queue SET at = ?2 WHERE job = ?1")?;
             update.execute(params![job, expires])?;
             Ok(())
-        })
-        .await
+        };
+        self.change_claimed(claim, now, renew, |_| {}).await
     }
 
     async fn complete(&self, claim: &Claim, now: Timestamp) -> Result<(), QueueError> {
-        self.change_claimed(claim, now, move |connection, job| {
-            settle(connection, job, FINISHED, None, micros(now))
-        })
-        .await
+        let finish =
+            move |connection: &Connection, job: &Key| settle(connection, job, FINISHED, None, micros(now));
+        self.change_claimed(claim, now, finish, |_| {}).await
     }
 
     async fn park(&self, claim: &Claim, until: Timestamp, now: Timestamp) -> Result<(), QueueError> {
-        let parked = self.change_claimed(claim, now, move |connection, job| {
+        let park = move |connection: &Connection, job: &Key| {
             let mut update = connection.prepare_cached(
                 "UPDATE queue SET state = ?2, at = ?3, deliveries = 0, worker = NULL WHERE job = ?1",
             )?;
             update.execute(params![job, PARKED, micros_up(until)])?;
             Ok(())
-        });
-        parked.await?;
-        self.jobs.notify_waiters();
-        Ok(())
+        };
+        // Whoever waits must reckon with the new wake-up.
+        self.change_claimed(claim, now, park, Hints::job_due).await
     }
 
     async fn bury(&self, claim: &Claim, reason: &str, now: Timestamp) -> Result<(), QueueError> {
         let reason = reason.to_owned();
-        self.change_claimed(claim, now, move |connection, job| {
+        let bury = move |connection: &Connection, job: &Key| {
             settle(connection, job, BURIED, Some(&reason), micros(now))
-        })
-        .await
+        };
+        self.change_claimed(claim, now, bury, |_| {}).await
     }
 
     async fn wake(&self, job: JobId, now: Timestamp) -> Result<bool, QueueError> {
-        let woken = self.write(move |connection| {
-            let mut update = connection
-                .prepare_cached("UPDATE queue SET state = ?2, at = ?3 WHERE job = ?1 AND state = ?4")?;
-            Ok(update.execute(params![key(job.as_uuid()), READY, micros(now), PARKED])? > 0)
-        });
-        let woken = woken.await?;
-        if woken {
-            self.jobs.notify_waiters();
-        }
-        Ok(woken)
+        let woken = self.write_and_hint(
+            move |connection| {
+                let mut update = connection
+                    .prepare_cached("UPDATE queue SET state = ?2, at = ?3 WHERE job = ?1 AND state = ?4")?;
+                Ok(update.execute(params![key(job.as_uuid()), READY, micros(now), PARKED])? > 0)
+            },
+            Hints::job_due,
+        );
+        Ok(woken.await?)
     }
 
     async fn wait(&self, longest: Duration) {
         // Listening begins before looking, so that what happens in between is heard.
-        let told = self.jobs.notified();
+        let told = self.hints.next_job();
         tokio::pin!(told);
         told.as_mut().enable();
         let pause = match self.read(next_due).await {
@@ -149,12 +149,19 @@ impl JobQueue for Shared {
 
 impl Shared {
     /// Runs `change` on the claimed job, if the claim still holds.
-    async fn change_claimed<F>(&self, claim: &Claim, now: Timestamp, mut change: F) -> Result<(), QueueError>
+    async fn change_claimed<F, H>(
+        &self,
+        claim: &Claim,
+        now: Timestamp,
+        mut change: F,
+        hint: H,
+    ) -> Result<(), QueueError>
     where
         F: FnMut(&Connection, &Key) -> Result<(), Fault> + Send + 'static,
+        H: FnOnce(&Hints) + Send + 'static,
     {
         let (id, token, now) = (claim.message.id, signed(claim.token), micros(now));
-        let changed = self.write(move |connection| {
+        let work = move |connection: &Connection| {
             let job = key(id.as_uuid());
             let mut select = connection.prepare_cached(
                 "SELECT 1 FROM queue WHERE job = ?1 AND state = ?2 AND token = ?3 AND at > ?4",
@@ -163,8 +170,8 @@ impl Shared {
                 return Err(Fault::ClaimLost { job: id });
             }
             change(connection, &job)
-        });
-        Ok(changed.await?)
+        };
+        Ok(self.write_and_hint(work, hint).await?)
     }
 }
 

@@ -24,16 +24,15 @@ impl Store for Shared {
         if let Some(number) = self.read(move |connection| projection::known(connection, &wanted)).await? {
             return Ok(number);
         }
-        let wanted = record.clone();
-        let applied = self.write(move |connection| match projection::known(connection, &wanted)? {
-            Some(number) => Ok(number),
-            None => projection::project(connection, None, &wanted),
-        });
-        let number = applied.await?;
-        if let Record::Event(event) = record {
-            self.tell_event(event);
-        }
-        Ok(number)
+        let (wanted, told) = (record.clone(), record.clone());
+        let applied = self.write_and_hint(
+            move |connection| match projection::known(connection, &wanted)? {
+                Some(number) => Ok(number),
+                None => projection::project(connection, None, &wanted),
+            },
+            move |hints| hints.recorded(&told),
+        );
+        Ok(applied.await?)
     }
 
     async fn deployment(&self, id: DeploymentId) -> Result<Option<Deployment>, StoreError> {
@@ -87,7 +86,7 @@ impl Store for Shared {
     }
 
     fn changes(&self) -> broadcast::Receiver<Change> {
-        self.changes.subscribe()
+        self.hints.subscribe()
     }
 
     async fn acquire_lease(
@@ -130,9 +129,11 @@ impl Store for Shared {
         limit_bytes: u64,
     ) -> Result<(), StoreError> {
         let lines = lines.to_vec();
-        self.write(move |connection| log::append(connection, deployment, stage, &lines, limit_bytes)).await?;
-        self.tell(Change::Log(deployment, stage));
-        Ok(())
+        let appended = self.write_and_hint(
+            move |connection| log::append(connection, deployment, stage, &lines, limit_bytes),
+            move |hints| hints.changed(Change::Log(deployment, stage)),
+        );
+        Ok(appended.await?)
     }
 
     async fn read_log(

@@ -37,25 +37,28 @@ impl Writer {
     }
 
     /// Runs `work` inside a transaction and answers once it is committed. `work` may be run again when the
-    /// group it was first part of had to be rolled back, and must not commit anything itself.
-    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, Fault>
+    /// group it was first part of had to be rolled back, and must not commit anything itself. `afterwards` is
+    /// called once after the commit, also when the caller has stopped waiting by then.
+    pub(super) async fn write<T, F, A>(&self, work: F, afterwards: A) -> Result<T, Fault>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+        A: FnOnce() + Send + 'static,
     {
-        tokio::time::timeout(self.deadline, self.write_without_deadline(work))
+        tokio::time::timeout(self.deadline, self.write_without_deadline(work, afterwards))
             .await
             .unwrap_or(Err(Fault::Timeout { limit_ms: self.deadline.as_millis() }))
     }
 
     /// Like [`Self::write`], for work that takes as long as there is data.
-    pub(super) async fn write_without_deadline<T, F>(&self, work: F) -> Result<T, Fault>
+    pub(super) async fn write_without_deadline<T, F, A>(&self, work: F, afterwards: A) -> Result<T, Fault>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+        A: FnOnce() + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let call = Box::new(WriteCall { work, outcome: Err(Fault::Closed), reply });
+        let call = Box::new(WriteCall { work, outcome: Err(Fault::Closed), afterwards, reply });
         self.inbox.send(call).await.map_err(|_| Fault::Closed)?;
         answer.await.unwrap_or(Err(Fault::Closed))
     }
@@ -71,16 +74,18 @@ trait Call: Send {
     fn answer(self: Box<Self>);
 }
 
-struct WriteCall<F, T> {
+struct WriteCall<F, T, A> {
     work: F,
     outcome: Result<T, Fault>,
+    afterwards: A,
     reply: oneshot::Sender<Result<T, Fault>>,
 }
 
-impl<F, T> Call for WriteCall<F, T>
+impl<F, T, A> Call for WriteCall<F, T, A>
 where
     T: Send,
     F: FnMut(&Connection) -> Result<T, Fault> + Send,
+    A: FnOnce() + Send,
 {
     fn run(&mut self, connection: &Connection) -> Result<bool, ()> {
         self.outcome = (self.work)(connection);
@@ -96,6 +101,9 @@ where
     }
 
     fn answer(self: Box<Self>) {
+        if self.outcome.is_ok() {
+            (self.afterwards)();
+        }
         // A caller that stopped waiting has no use for the outcome.
         drop(self.reply.send(self.outcome));
     }
