@@ -338,6 +338,59 @@ pipeline_test!(
     }
 );
 
+pipeline_test!(
+    /// F13: the disk under the mirrors is full. The job says so, the previous deployment serves, and once there is
+    /// room again the same repository deploys.
+    f13_a_full_disk_is_named_and_nothing_is_lost, &[], |world| {
+        let (path, url) = world.static_site("before the disk filled up").await?;
+        let serving = world.deploy(&world.request(&url)).await?;
+        if let Some(disk) = SmallDisk::mount(&world.data.path().join("mirrors")).await? {
+            let noise = incompressible(4 << 20);
+            world.git.commit(&path, "main", &[TreeFile::new("noise.bin", noise)], "Too much").await?;
+            let failed = world.fails(&world.request(&url), Stage::Clone, "git_disk_full").await;
+            let still = world.fetch(&serving, "/").await;
+            disk.unmount().await?;
+            failed?;
+            ensure!(still?.contains("before the disk filled up"), "the previous one serves");
+            world.deploy(&world.request(&url)).await?;
+        } else {
+            docker_engine::skip("mounting a small disk needs root");
+        }
+    }
+);
+
+/// Bytes that no packing makes smaller (xorshift64).
+fn incompressible(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(&mut next).flatten().take(length).collect()
+}
+
+/// A file system of one mebibyte.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    async fn mount(place: &std::path::Path) -> anyhow::Result<Option<Self>> {
+        let mounted = tokio::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(place)
+            .output()
+            .await?;
+        Ok(mounted.status.success().then(|| Self(place.to_owned())))
+    }
+
+    async fn unmount(self) -> anyhow::Result<()> {
+        let ended = tokio::process::Command::new("umount").arg("--lazy").arg(&self.0).output().await?;
+        ensure!(ended.status.success(), "{ended:?}");
+        Ok(())
+    }
+}
+
 /// Files below `folder` that contain `needle`.
 fn files_with(folder: &std::path::Path, needle: &[u8]) -> anyhow::Result<Vec<std::path::PathBuf>> {
     let mut hits = Vec::new();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::embedded::Synchronous;
 use crate::model::{HttpPolicy, TargetName};
 use crate::telemetry::LogFormat;
 
@@ -41,17 +42,6 @@ section!(
         open_loopback: bool,
     }
 );
-
-/// When a commit is durable.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Synchronous {
-    /// After power loss too.
-    #[default]
-    Full,
-    /// After a crash of the process.
-    Normal,
-}
 
 section!(
     /// `[data]`
