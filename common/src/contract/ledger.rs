@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::Fixture;
 use super::sample::{course, deploy_job};
+use super::{Fixture, eventually};
 use crate::ledger::{Ledger, Offset};
 use crate::model::Event;
 use crate::record::Record;
@@ -25,13 +25,22 @@ async fn append_all(ledger: &dyn Ledger, records: &[Record]) -> Vec<Offset> {
     offsets
 }
 
+/// The whole ledger, once it has as many records as `count`: a reader may lag behind the writers a little.
+pub(super) async fn read_all(ledger: &dyn Ledger, count: usize) -> Vec<(Offset, Record)> {
+    eventually("reading what was appended", || async {
+        let records = ledger.read(Offset(1), 10_000).await.expect("the ledger answers");
+        (records.len() >= count).then_some(records)
+    })
+    .await
+}
+
 /// L1: what `append` acknowledged is there after a crash.
 pub async fn l1_survives_restart(fixture: &dyn Fixture) {
     let records = records();
     let before = fixture.backend().await;
     append_all(&*before.ledger, &records).await;
     let after = fixture.restart().await;
-    let read = after.ledger.read(Offset(1), 1_000).await.expect("the ledger answers");
+    let read = read_all(&*after.ledger, records.len()).await;
     assert_eq!(read.into_iter().map(|(_, record)| record).collect::<Vec<_>>(), records);
 }
 
@@ -40,7 +49,7 @@ pub async fn l2_ordered_and_exact(fixture: &dyn Fixture) {
     let records = records();
     let backend = fixture.backend().await;
     let offsets = append_all(&*backend.ledger, &records).await;
-    let read = backend.ledger.read(Offset(1), 1_000).await.expect("the ledger answers");
+    let read = read_all(&*backend.ledger, records.len()).await;
     assert_eq!(read, offsets.iter().copied().zip(records.clone()).collect::<Vec<_>>());
     let numbers: Vec<u64> = offsets.iter().map(|offset| offset.0).collect();
     let first = numbers.first().copied().unwrap_or_default();
@@ -60,7 +69,7 @@ pub async fn l2_concurrent_appends_are_gapless(fixture: &dyn Fixture) {
     }
     let mut appended = writers.join_all().await;
     appended.sort_by_key(|(offset, _)| *offset);
-    let read = backend.ledger.read(Offset(1), 1_000).await.expect("the ledger answers");
+    let read = read_all(&*backend.ledger, records.len()).await;
     assert_eq!(read, appended);
     assert!(appended.iter().zip(1..).all(|((offset, _), number)| offset.0 == number), "no gaps");
 }
@@ -70,6 +79,7 @@ pub async fn l3_resumes_exactly(fixture: &dyn Fixture) {
     let backend = fixture.backend().await;
     let records = records();
     let offsets = append_all(&*backend.ledger, &records).await;
+    read_all(&*backend.ledger, records.len()).await;
     let (mut next, mut read) = (Offset(1), Vec::new());
     loop {
         let page = backend.ledger.read(next, 3).await.expect("the ledger answers");

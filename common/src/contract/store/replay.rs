@@ -17,6 +17,7 @@ use crate::store::{DeploymentFilter, Page, Store};
 pub async fn s9_a_replay_gives_an_equal_store(fixture: &dyn Fixture) {
     let backend = fixture.backend().await;
     busy_history(fixture, &backend).await;
+    fixture.settled().await;
     let page = Page { limit: 100, ..Page::default() };
     let before = backend.store.deployments(&DeploymentFilter::default(), &page).await.expect("answers");
     let records = backend.ledger.read(Offset(1), 10_000).await.expect("the ledger answers");
