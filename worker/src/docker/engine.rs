@@ -86,7 +86,9 @@ impl Engine {
         })
     }
 
-    pub(super) fn docker(&self) -> &Docker {
+    /// The client behind it, for readers of their own such as the gateway.
+    #[must_use]
+    pub fn docker(&self) -> &Docker {
         &self.docker
     }
 
