@@ -1,0 +1,76 @@
+//! The outermost middleware: a request id for every answer, one access log line, metrics, and no panic let out.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+use futures_util::FutureExt as _;
+use uuid::Uuid;
+
+use crate::refusal::Refusal;
+use crate::server::Shared;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest request id taken over from a client or proxy.
+const REQUEST_ID_MAX_BYTES: usize = 64;
+/// The route of requests that match none.
+const NO_ROUTE: &str = "none";
+
+/// Runs the request and reports on it. Never says more of it than method, route pattern and status.
+pub(crate) async fn observe(
+    shared: web::Data<Shared>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let begun = Instant::now();
+    let id = request_id(&request);
+    let method = request.method().clone();
+    let route = request.match_pattern().unwrap_or_else(|| NO_ROUTE.to_owned());
+    let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+    let outcome = match outcome {
+        Ok(Ok(response)) => Ok(response.map_into_boxed_body()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(Refusal::Internal("a handler panicked").into()),
+    };
+    let status = match &outcome {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    let elapsed = begun.elapsed();
+    shared.metrics.request(&method, &route, status, elapsed);
+    tracing::debug!(
+        request = id.to_str().unwrap_or_default(),
+        method = %method,
+        route,
+        status = status.as_u16(),
+        elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        "answered"
+    );
+    outcome.map(|mut response| {
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, id);
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    })
+}
+
+/// The id the request came with, if it is a harmless one, or a new one.
+fn request_id(request: &ServiceRequest) -> HeaderValue {
+    let harmless = |value: &&HeaderValue| {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        (1..=REQUEST_ID_MAX_BYTES).contains(&value.len()) && value.as_bytes().iter().all(plain)
+    };
+    let given = request.headers().get(&REQUEST_ID).filter(harmless).cloned();
+    given.unwrap_or_else(|| {
+        HeaderValue::from_str(&Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"))
+    })
+}
+
+/// Answers what no route matches.
+pub(crate) async fn no_such_path() -> Result<actix_web::HttpResponse, Refusal> {
+    Err(Refusal::NoSuchPath)
+}

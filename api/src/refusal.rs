@@ -1,0 +1,308 @@
+//! Why a request was not served, and the one function that maps it to HTTP.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use slipway_common::backend::RecordError;
+use slipway_common::ledger::LedgerError;
+use slipway_common::model::request::InvalidField;
+use slipway_common::queue::QueueError;
+use slipway_common::secrets::SecretError;
+use slipway_common::store::StoreError;
+use slipway_common::telemetry::chain;
+
+use crate::problem::Problem;
+
+/// How long a client is asked to wait when a part is unavailable.
+const RETRY_AFTER_S: u16 = 2;
+
+/// Which part of a request could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestPart {
+    /// A segment of the path.
+    Path,
+    /// The query.
+    Query,
+    /// A header.
+    Header,
+}
+
+/// Why a request was not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Part of the request line or head is not of the expected form.
+    #[error("the {part:?} is not of the expected form")]
+    Malformed { part: RequestPart, field: &'static str, reason: String },
+    /// The body is no JSON.
+    #[error("the body is not valid JSON: {0}")]
+    Json(String),
+    /// The connection broke while the body was read.
+    #[error("the body could not be read")]
+    BodyBroken,
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {limit_ms} ms")]
+    BodySlow { limit_ms: u128 },
+    /// The body is too large.
+    #[error("the body has more than {limit_bytes} bytes")]
+    BodyTooLarge { limit_bytes: usize },
+    /// The body is of another media type.
+    #[error("the body must be {expected}")]
+    MediaType { expected: &'static str },
+    /// Fields that cannot be accepted.
+    #[error("fields were refused")]
+    Fields(Vec<InvalidField>),
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// No valid token.
+    #[error("no valid token")]
+    Unauthorized { given: bool },
+    /// Nothing is at this path.
+    #[error("nothing is at this path")]
+    NoSuchPath,
+    /// The path does not have this method.
+    #[error("the path does not have this method")]
+    Method { allow: &'static str },
+    /// What the path names does not exist.
+    #[error("no such {what}")]
+    NotFound { what: &'static str },
+    /// What is asked for does not fit the state things are in.
+    #[error("{detail}")]
+    Conflict { code: &'static str, detail: String },
+    /// As many streams are open as may be.
+    #[error("{limit} streams are open")]
+    TooManyStreams { limit: usize },
+    /// Something this process needs is not working.
+    #[error("not ready")]
+    NotReady(Vec<InvalidField>),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The queue failed.
+    #[error("the queue failed")]
+    Queue(#[from] QueueError),
+    /// A record was not kept.
+    #[error("a record was not kept")]
+    Record(#[from] RecordError),
+    /// A secret could not be sealed.
+    #[error("a secret could not be sealed")]
+    Secret(#[from] SecretError),
+    /// A defect of the server.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+impl Refusal {
+    pub(crate) fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Conflict { code, detail: detail.into() }
+    }
+
+    pub(crate) fn field(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Fields(vec![InvalidField { field: field.into(), reason: reason.into() }])
+    }
+
+    /// The answer for this refusal. Nothing else in the API decides what an error is in HTTP.
+    pub(crate) fn problem(&self) -> Problem {
+        match self {
+            Self::Malformed { part, field, reason } => malformed(*part, field, reason),
+            Self::Json(reason) => Problem::new(
+                StatusCode::BAD_REQUEST,
+                "malformed_json",
+                format!("The body is no valid JSON: {reason}."),
+            ),
+            Self::BodyBroken => {
+                Problem::new(StatusCode::BAD_REQUEST, "body_broken", "The body ended before it was complete.")
+                    .closing()
+            }
+            Self::BodySlow { limit_ms } => Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_timeout",
+                format!("The body did not arrive within {limit_ms} ms."),
+            )
+            .closing(),
+            Self::BodyTooLarge { limit_bytes } => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("The body has more than {limit_bytes} bytes."),
+            )
+            .closing(),
+            Self::MediaType { expected } => Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                format!("The body must be {expected}."),
+            )
+            .closing(),
+            Self::Fields(errors) => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", summary(errors))
+                    .with_errors(errors.clone())
+            }
+            Self::KeyReused => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "This Idempotency-Key was used for another request; use a new one.",
+            ),
+            Self::Unauthorized { given } => unauthorized(*given),
+            Self::NoSuchPath => Problem::new(
+                StatusCode::NOT_FOUND,
+                "no_such_path",
+                "Nothing is at this path; see /openapi.json.",
+            ),
+            Self::Method { allow } => Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                format!("This path understands {allow}."),
+            )
+            .with_header(header::ALLOW, HeaderValue::from_static(allow)),
+            Self::NotFound { what } => {
+                Problem::new(StatusCode::NOT_FOUND, "not_found", format!("There is no such {what}."))
+            }
+            Self::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail.clone()),
+            Self::TooManyStreams { limit } => unavailable(
+                "too_many_streams",
+                format!("{limit} streams are open, which is the limit; try again later or poll."),
+            ),
+            Self::NotReady(errors) => unavailable("not_ready", format!("Not ready: {}", summary(errors)))
+                .with_errors(errors.clone()),
+            Self::Store(error) => store(error),
+            Self::Queue(error) => queue(error),
+            Self::Record(RecordError::Ledger(error)) => ledger(error),
+            Self::Record(RecordError::Store(error)) => store(error),
+            Self::Secret(error) => internal(error),
+            Self::Internal(what) => {
+                tracing::error!(what, "a request met a defect");
+                internal_problem()
+            }
+        }
+    }
+}
+
+fn malformed(part: RequestPart, field: &str, reason: &str) -> Problem {
+    let (code, what) = match part {
+        RequestPart::Path => ("invalid_path", "path"),
+        RequestPart::Query => ("invalid_query", "query"),
+        RequestPart::Header => ("invalid_header", "header"),
+    };
+    Problem::new(StatusCode::BAD_REQUEST, code, format!("In the {what}, `{field}` {reason}."))
+        .with_errors(vec![InvalidField { field: field.to_owned(), reason: reason.to_owned() }])
+}
+
+fn unauthorized(given: bool) -> Problem {
+    let (challenge, detail) = if given {
+        ("Bearer realm=\"slipway\", error=\"invalid_token\"", "The token is not known or was revoked.")
+    } else {
+        ("Bearer realm=\"slipway\"", "A token is needed: send `Authorization: Bearer <token>`.")
+    };
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+        .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}
+
+fn store(error: &StoreError) -> Problem {
+    match error {
+        StoreError::Unavailable { .. } => {
+            tracing::warn!(error = %error, "the store is unavailable");
+            unavailable("store_unavailable", "The store cannot be used now; try again.")
+        }
+        StoreError::DiskFull => {
+            tracing::error!(error = %error, "the disk is full");
+            unavailable("disk_full", "The disk of the server is full.")
+        }
+        StoreError::Illegal(reason) => {
+            Problem::new(StatusCode::CONFLICT, "illegal_transition", format!("Not possible now: {reason}."))
+        }
+        StoreError::UnknownDeployment { .. } => {
+            Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such deployment.")
+        }
+        StoreError::Corrupt { .. } => internal(error),
+    }
+}
+
+fn queue(error: &QueueError) -> Problem {
+    match error {
+        QueueError::Unavailable { .. } => {
+            tracing::warn!(error = %error, "the queue is unavailable");
+            unavailable("queue_unavailable", "The queue cannot be used now; try again.")
+        }
+        QueueError::Full { limit_jobs } => unavailable(
+            "queue_full",
+            format!("The queue holds {limit_jobs} jobs, which is its limit; try again later."),
+        ),
+        QueueError::ClaimLost { .. } => internal(error),
+    }
+}
+
+fn ledger(error: &LedgerError) -> Problem {
+    match error {
+        LedgerError::Unavailable { .. } => {
+            tracing::warn!(error = %error, "the ledger is unavailable");
+            unavailable("ledger_unavailable", "The ledger cannot be used now; try again.")
+        }
+        LedgerError::Corrupt { .. } => internal(error),
+    }
+}
+
+fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).with_retry_after(RETRY_AFTER_S)
+}
+
+fn internal(error: &dyn std::error::Error) -> Problem {
+    tracing::error!(error = %chain(error), "a request failed");
+    internal_problem()
+}
+
+fn internal_problem() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "The server met an error of its own; its log says more under the request's id.",
+    )
+}
+
+/// All refused fields in one sentence.
+fn summary(errors: &[InvalidField]) -> String {
+    const SHOWN: usize = 3;
+    let mut parts: Vec<String> =
+        errors.iter().take(SHOWN).map(|error| format!("`{}`: {}", error.field, error.reason)).collect();
+    if errors.len() > SHOWN {
+        parts.push(format!("and {} more", errors.len() - SHOWN));
+    }
+    format!("{}.", parts.join("; "))
+}
+
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        self.error_response().status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.problem().response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_says_when_to_come_back() {
+        let response = Refusal::from(QueueError::Full { limit_jobs: 7 }).error_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(header::RETRY_AFTER));
+    }
+
+    #[test]
+    fn what_the_store_met_inside_is_not_told() {
+        let error = StoreError::Corrupt { what: "event", reason: "/var/lib/secret".to_owned() };
+        let document = Refusal::from(error).problem().document();
+        assert_eq!((document.status, document.code.as_str()), (500, "internal_error"));
+        assert!(!document.detail.contains("secret"));
+        assert_eq!(document.detail, document.message);
+    }
+
+    #[test]
+    fn many_refused_fields_are_summed_up() {
+        let field = |n: usize| InvalidField { field: format!("f{n}"), reason: "is bad".to_owned() };
+        let document = Refusal::Fields((0..5).map(field).collect()).problem().document();
+        assert_eq!(document.detail, "`f0`: is bad; `f1`: is bad; `f2`: is bad; and 2 more.");
+        assert_eq!(document.errors.len(), 5);
+    }
+}

@@ -1,0 +1,75 @@
+//! The routes, one line each, and what handlers have in common.
+
+pub(crate) mod credentials;
+pub(crate) mod deployments;
+pub(crate) mod docs;
+pub(crate) mod health;
+pub(crate) mod jobs;
+pub(crate) mod metrics;
+pub(crate) mod tokens;
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, Resource, web};
+
+use crate::auth::User;
+use crate::refusal::Refusal;
+
+/// Adds every route.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    use deployments::{actions, create, events, list, logs, show};
+    config
+        .service(
+            at("/deployments", "GET, POST")
+                .route(web::get().to(list::list))
+                .route(web::post().to(create::create)),
+        )
+        .service(
+            at("/deployments/{id}", "GET, DELETE")
+                .route(web::get().to(show::show))
+                .route(web::delete().to(actions::stop)),
+        )
+        .service(at("/deployments/{id}/cancel", "POST").route(web::post().to(actions::cancel)))
+        .service(at("/deployments/{id}/retry", "POST").route(web::post().to(actions::retry)))
+        .service(at("/deployments/{id}/rollback", "POST").route(web::post().to(actions::rollback)))
+        .service(at("/deployments/{id}/events", "GET").route(web::get().to(events::events)))
+        .service(at("/deployments/{id}/logs", "GET").route(web::get().to(logs::logs)))
+        .service(at("/jobs/{id}", "GET").route(web::get().to(jobs::show)))
+        .service(at("/credentials", "GET").route(web::get().to(credentials::list)))
+        .service(
+            at("/credentials/{name}", "GET, PUT, DELETE")
+                .route(web::get().to(credentials::show))
+                .route(web::put().to(credentials::store))
+                .route(web::delete().to(credentials::delete)),
+        )
+        .service(
+            at("/tokens", "GET, POST")
+                .route(web::get().to(tokens::list))
+                .route(web::post().to(tokens::create)),
+        )
+        .service(at("/tokens/{name}", "DELETE").route(web::delete().to(tokens::revoke)))
+        .service(at("/healthz", "GET").route(web::get().to(health::alive)))
+        .service(at("/readyz", "GET").route(web::get().to(health::ready)))
+        .service(at("/metrics", "GET").route(web::get().to(metrics::metrics)))
+        .service(at("/openapi.json", "GET").route(web::get().to(docs::document)))
+        .service(at("/docs", "GET").route(web::get().to(docs::redirect)))
+        .service(at("/docs/{file}", "GET").route(web::get().to(docs::file)))
+        .service(at("/", "GET").route(web::get().to(docs::redirect)));
+}
+
+/// A path whose other methods are answered with those it has.
+fn at(path: &'static str, allow: &'static str) -> Resource {
+    let refuse = move || async move { Err::<actix_web::HttpResponse, _>(Refusal::Method { allow }) };
+    web::resource(path).default_service(web::to(refuse))
+}
+
+impl FromRequest for User {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let user = request.extensions().get::<Self>().cloned();
+        ready(user.ok_or(Refusal::Unauthorized { given: false }))
+    }
+}

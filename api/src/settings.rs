@@ -1,0 +1,74 @@
+//! What the API needs to be told: addresses, limits and deadlines.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use slipway_common::config::Config;
+use slipway_common::model::request::RequestLimits;
+use slipway_common::model::{AddressPolicy, TargetName};
+
+/// Settings of the API. Every wait and every size has a limit here.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// Where to listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// Most connections per worker thread.
+    pub connections_per_worker_max: usize,
+    /// Largest request body.
+    pub request_body_max_bytes: usize,
+    /// Longest wait for the head of a request.
+    pub request_head_timeout: Duration,
+    /// Longest wait for the whole body of a request.
+    pub request_body_timeout: Duration,
+    /// Longest a connection without a request is kept.
+    pub idle_timeout: Duration,
+    /// Most event and log streams open at once.
+    pub streams_max: usize,
+    /// Pause between two keep-alive comments of an event stream.
+    pub stream_keep_alive: Duration,
+    /// A stream whose client takes nothing for this long is ended.
+    pub stream_send_timeout: Duration,
+    /// Longest wait for running requests when the server stops.
+    pub stop_timeout: Duration,
+    /// Accept requests from this machine without a token. A request that came through a proxy never counts
+    /// as one from this machine.
+    pub open_loopback: bool,
+    /// The configured targets; the first is the default.
+    pub targets: Vec<TargetName>,
+    /// Which repository addresses are accepted.
+    pub addresses: AddressPolicy,
+    /// How much one request may ask for.
+    pub limits: RequestLimits,
+    /// How long an idempotency key is remembered.
+    pub idempotency_keep: Duration,
+    /// Version shown in `/healthz` and `/openapi.json`.
+    pub version: String,
+}
+
+impl ApiSettings {
+    /// The settings that follow from `config`, for these targets.
+    #[must_use]
+    pub fn from_config(config: &Config, targets: Vec<TargetName>, version: impl Into<String>) -> Self {
+        Self {
+            listen: config.server.listen,
+            workers: 2,
+            connections_per_worker_max: 4_096,
+            request_body_max_bytes: config.server.request_body_max_bytes,
+            request_head_timeout: Duration::from_millis(config.server.request_head_timeout_ms),
+            request_body_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(15),
+            streams_max: config.server.streams_max,
+            stream_keep_alive: Duration::from_secs(config.server.stream_keep_alive_s),
+            stream_send_timeout: Duration::from_secs(10),
+            stop_timeout: Duration::from_secs(5),
+            open_loopback: config.auth.open_loopback,
+            targets,
+            addresses: AddressPolicy { http: config.git.http },
+            limits: config.limits.clone(),
+            idempotency_keep: Duration::from_secs(u64::from(config.data.keep_finished_days) * 24 * 3600),
+            version: version.into(),
+        }
+    }
+}
