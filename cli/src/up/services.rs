@@ -1,0 +1,153 @@
+//! The services of one process: started in the order they need each other, stopped together.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use slipway_api::{Api, ApiHandle, ApiSettings, ensure_first_token};
+use slipway_common::Backend;
+use slipway_common::config::{Config, Synchronous as ConfiguredSynchronous};
+use slipway_common::embedded::{Embedded, EmbeddedSettings, FINISHED_JOBS_KEEP_MIN, Synchronous};
+use slipway_common::secrets::{Sealer, write_private};
+use slipway_common::telemetry::chain;
+use slipway_gateway::GatewaySettings;
+use slipway_worker::docker::EngineSettings;
+use slipway_worker::{Worker, WorkerHandle, WorkerSettings};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::error::UpError;
+use super::settings::UpSettings;
+use super::{announce, front_door, housekeeping};
+use crate::data_dir::{ADMIN_TOKEN_FILE, SECRET_KEY_FILE};
+
+/// Longest time the gateway goes on with requests under way; it must fit into the time to stop.
+const GATEWAY_DRAIN_LIMIT_MS: u64 = 20_000;
+
+/// What runs.
+#[derive(Debug)]
+pub(crate) struct Services {
+    api: ApiHandle,
+    worker: WorkerHandle,
+    gateway: Option<JoinHandle<()>>,
+    engine: EngineSettings,
+    housekeeping: JoinHandle<()>,
+    shutdown: CancellationToken,
+    start: StartReport,
+}
+
+/// What was met at the start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StartReport {
+    /// Claims that a process before this one had left behind.
+    pub(crate) claims_released: u64,
+    /// Whether the first token was made now.
+    pub(crate) token_made: bool,
+}
+
+impl Services {
+    /// Opens the data folder, which no other process may have open, and starts everything on it.
+    ///
+    /// # Errors
+    /// When a part cannot be started. A Docker engine that cannot be reached is no error.
+    pub(crate) async fn start(settings: &UpSettings) -> Result<Self, UpError> {
+        let config = &settings.config;
+        let embedded =
+            Embedded::open(&settings.data_dir, &embedded_settings(config)).map_err(UpError::Open)?;
+        // What a killed process left must not be taken for the address of this one.
+        announce::remove_up_file(settings);
+        let sealer = Sealer::from_key_file(&settings.file(SECRET_KEY_FILE)).map_err(UpError::Key)?;
+        let backend = embedded.backend();
+        let claims_released =
+            embedded.release_all_claims(Timestamp::now()).await.map_err(UpError::Prepare)?;
+        let token_made = make_first_token(settings, &backend).await?;
+
+        let shutdown = CancellationToken::new();
+        let worker_settings =
+            WorkerSettings::from_config(config, &settings.data_dir).map_err(UpError::Worker)?;
+        let engine = worker_settings.docker.engine.clone();
+        let gateway_settings = gateway_settings(config);
+        gateway_settings.validate().map_err(UpError::Gateway)?;
+        let api_settings =
+            ApiSettings::from_config(config, vec![config.docker.name.clone()], env!("CARGO_PKG_VERSION"));
+        let api = Api::start(api_settings, backend.clone(), sealer.clone(), None).map_err(UpError::Api)?;
+        let worker = Worker::start(worker_settings, backend, sealer, shutdown.clone())
+            .await
+            .map_err(UpError::Worker)?;
+        let gateway = config
+            .gateway
+            .enabled
+            .then(|| tokio::spawn(front_door::run(gateway_settings, engine.clone(), shutdown.clone())));
+        let housekeeping = tokio::spawn(housekeeping::run(embedded, shutdown.clone()));
+        let start = StartReport { claims_released, token_made };
+        Ok(Self { api, worker, gateway, engine, housekeeping, shutdown, start })
+    }
+
+    /// Where the API listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.api.addr()
+    }
+
+    /// Where the Docker engine should be.
+    pub(crate) fn engine(&self) -> &EngineSettings {
+        &self.engine
+    }
+
+    /// What was met at the start.
+    pub(crate) fn start_report(&self) -> StartReport {
+        self.start
+    }
+
+    /// Waits until a service ends by itself, which none should; answers its name.
+    pub(crate) async fn failed(&mut self) -> &'static str {
+        if let Err(error) = self.api.stopped().await {
+            tracing::error!(error = %chain(&error), "the API has ended");
+        }
+        "api"
+    }
+
+    /// Ends everything: no new requests, then the work and the open streams, then the traffic.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.api.stop(true).await;
+        self.worker.stopped().await;
+        for task in self.gateway.into_iter().chain([self.housekeeping]) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a part of the server ended unexpectedly");
+            }
+        }
+    }
+}
+
+async fn make_first_token(settings: &UpSettings, backend: &Backend) -> Result<bool, UpError> {
+    let Some(token) = ensure_first_token(backend).await.map_err(UpError::FirstToken)? else {
+        return Ok(false);
+    };
+    let path = settings.file(ADMIN_TOKEN_FILE);
+    write_private(&path, format!("{}\n", token.expose_secret()).as_bytes())
+        .map_err(|source| UpError::Write { path, source })?;
+    Ok(true)
+}
+
+fn embedded_settings(config: &Config) -> EmbeddedSettings {
+    let keep = Duration::from_secs(u64::from(config.data.keep_finished_days) * 24 * 3600);
+    EmbeddedSettings {
+        synchronous: match config.data.synchronous {
+            ConfiguredSynchronous::Full => Synchronous::Full,
+            ConfiguredSynchronous::Normal => Synchronous::Normal,
+        },
+        queue_limit_jobs: config.data.queue_max_jobs,
+        finished_jobs_keep: keep.max(FINISHED_JOBS_KEEP_MIN),
+        ..EmbeddedSettings::default()
+    }
+}
+
+fn gateway_settings(config: &Config) -> GatewaySettings {
+    GatewaySettings {
+        bind: config.gateway.bind,
+        listeners_max: usize::from(config.gateway.port_max - config.gateway.port_min) + 1,
+        drain_limit_ms: GATEWAY_DRAIN_LIMIT_MS,
+        ..GatewaySettings::default()
+    }
+}
