@@ -22,7 +22,7 @@ test-integration: setup ## Run the suites over real services
 	scripts/with-docker.sh cargo test --locked -p slipway-integration-tests
 
 bench: setup ## Measure; one line per figure: bench <name> <value> <unit> goal <goal> met|missed
-	scripts/with-docker.sh cargo run --quiet --release --locked -p slipway-integration-tests --bin slipway-bench
+	@scripts/bench.sh
 
 lint: setup ## Check format, lints, documentation and the rules between crates
 	@scripts/lint.sh

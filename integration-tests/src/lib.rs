@@ -1,5 +1,6 @@
 //! The harness: real services as private processes, and the oracles that watch their effects.
 
+pub mod bench;
 pub mod docker_engine;
 pub mod git_server;
 pub mod slipway_process;

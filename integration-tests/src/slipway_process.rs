@@ -18,13 +18,19 @@ const DEPLOYMENT_TIMEOUT: Duration = Duration::from_secs(120);
 /// States in which nothing more happens to a deployment by itself.
 const RESTING: [&str; 5] = ["active", "failed", "stopped", "superseded", "degraded"];
 
-/// The `slipway` program, built once per test process.
+/// Names a `slipway` to use instead of building one.
+const PROGRAM_VARIABLE: &str = "SLIPWAY_BIN";
+
+/// The `slipway` program: the one `SLIPWAY_BIN` names, otherwise built once per test process.
 ///
 /// # Errors
 /// When it cannot be built.
 pub async fn program() -> anyhow::Result<PathBuf> {
     static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
     let built = BUILT.get_or_try_init(|| async {
+        if let Some(named) = std::env::var_os(PROGRAM_VARIABLE) {
+            return Ok(PathBuf::from(named));
+        }
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
         let status = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--locked", "--package", "slipway-cli", "--bin", "slipway"])

@@ -1,0 +1,16 @@
+//! The measurements behind `make bench`: each part runs real processes, answers figures, and knows nothing of how
+//! they are printed. BENCHMARKS.md says how each one is taken and what it does not show.
+
+pub mod accept;
+pub mod baseline;
+pub mod deploy;
+pub mod disk;
+pub mod figure;
+pub mod idle;
+pub mod listing;
+pub mod load;
+pub mod memory;
+pub mod null_pipeline;
+pub mod samples;
+pub mod server;
+pub mod watch;
