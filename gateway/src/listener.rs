@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
@@ -87,7 +87,7 @@ impl Front {
     }
 }
 
-/// Accepts clients until `stop`; connections then finish their request within the drain limit.
+/// Accepts clients until `stop`; connections then finish their request, or end when the port is cut.
 pub(crate) async fn accept(front: Arc<Front>, listener: TcpListener, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(front.settings.connections_per_listener_max));
     loop {
@@ -147,9 +147,9 @@ async fn serve(
         () = front.cut.cancelled() => return,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            match timeout(ms(front.settings.drain_limit_ms), connection).await {
-                Ok(ended) => ended,
-                Err(_) => return,
+            tokio::select! {
+                ended = connection => ended,
+                () = front.cut.cancelled() => return,
             }
         }
     };

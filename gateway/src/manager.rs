@@ -29,6 +29,9 @@ use crate::{
 /// How often closed ports, retired replicas and idle connections are looked after.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
+/// How much longer than its replicas a port is left, so that its clients are told what happened.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// What the manager and the status page share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -199,7 +202,8 @@ impl Manager {
         if let Some(Port { front, listening: Listening::Open { stop }, .. }) = self.ports.remove(&port) {
             stop.cancel();
             info!(port, %app, "the port is closed");
-            self.closed.push((Instant::now() + ms(self.shared.settings.drain_limit_ms), front));
+            let until = Instant::now() + ms(self.shared.settings.drain_limit_ms) + LAST_WORDS;
+            self.closed.push((until, front));
         }
     }
 
@@ -279,18 +283,23 @@ impl Manager {
             self.retire(upstreams);
             fronts.push(port.front);
         }
-        let finished = async {
-            for front in &fronts {
-                front.tracker.close();
-                front.tracker.wait().await;
-            }
-        };
-        if timeout(ms(self.shared.settings.drain_limit_ms), finished).await.is_err() {
+        if timeout(ms(self.shared.settings.drain_limit_ms), finished(&fronts)).await.is_err() {
             warn!("the drain limit is over, cutting the requests still under way");
         }
-        fronts.iter().for_each(|front| front.cut.cancel());
         self.retired.iter().for_each(|(_, upstream)| upstream.cut.cancel());
+        if timeout(LAST_WORDS, finished(&fronts)).await.is_err() {
+            warn!("some clients do not take their answers, closing their connections");
+        }
+        fronts.iter().for_each(|front| front.cut.cancel());
         self.checks.close();
         self.checks.wait().await;
+    }
+}
+
+/// Waits until no connection and no tunnel of these ports is left.
+async fn finished(fronts: &[Arc<Front>]) {
+    for front in fronts {
+        front.tracker.close();
+        front.tracker.wait().await;
     }
 }

@@ -25,10 +25,12 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// The protocol a message asks to change to, when it does so in earnest.
+/// The protocol a message asks to change to, when it does so in earnest. Never HTTP/2: requests inside such
+/// a tunnel would escape everything that is decided per request here.
 pub(crate) fn upgrade_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     let asked = connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
-    headers.get(header::UPGRADE).filter(|_| asked).cloned()
+    let is_http2 = |protocol: &HeaderValue| protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2");
+    headers.get(header::UPGRADE).filter(|protocol| asked && !is_http2(protocol)).cloned()
 }
 
 /// Removes the hop-by-hop fields, those that `Connection` names included.
@@ -184,14 +186,15 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_needs_both_fields() {
-        let headers = |connection: &'static str| {
+    fn an_upgrade_needs_both_fields_and_is_never_to_http_2() {
+        let headers = |connection: &'static str, protocol: &'static str| {
             HeaderMap::from_iter([
                 (header::CONNECTION, HeaderValue::from_static(connection)),
-                (header::UPGRADE, HeaderValue::from_static("websocket")),
+                (header::UPGRADE, HeaderValue::from_static(protocol)),
             ])
         };
-        assert_eq!(upgrade_protocol(&headers("keep-alive, Upgrade")).unwrap(), "websocket");
-        assert_eq!(upgrade_protocol(&headers("keep-alive")), None);
+        assert_eq!(upgrade_protocol(&headers("keep-alive, Upgrade", "websocket")).unwrap(), "websocket");
+        assert_eq!(upgrade_protocol(&headers("keep-alive", "websocket")), None);
+        assert_eq!(upgrade_protocol(&headers("upgrade", "H2C")), None);
     }
 }

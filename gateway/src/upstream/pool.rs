@@ -59,10 +59,10 @@ pub(crate) enum ConnectError {
 impl Upstream {
     /// The freshest idle connection that is still open.
     pub(crate) fn idle_connection(&self) -> Option<Sender> {
-        let oldest_kept = Instant::now() - ms(self.settings.upstream_idle_timeout_ms);
+        let limit = ms(self.settings.upstream_idle_timeout_ms);
         let mut idle = self.pool.idle();
         while let Some(candidate) = idle.pop_back() {
-            if candidate.since >= oldest_kept && candidate.sender.is_ready() {
+            if candidate.since.elapsed() <= limit && candidate.sender.is_ready() {
                 return Some(candidate.sender);
             }
         }
@@ -135,7 +135,7 @@ impl Upstream {
 
     /// Closes connections that have been idle for too long.
     pub(crate) fn sweep_idle(&self) {
-        let oldest_kept = Instant::now() - ms(self.settings.upstream_idle_timeout_ms);
-        self.pool.idle().retain(|idle| idle.since >= oldest_kept && !idle.sender.is_closed());
+        let limit = ms(self.settings.upstream_idle_timeout_ms);
+        self.pool.idle().retain(|idle| idle.since.elapsed() <= limit && !idle.sender.is_closed());
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -44,28 +45,22 @@ async fn the_gateway_follows_containers_through_their_names() {
     };
     let docker = Docker::connect_with_host(&host).unwrap();
     let negotiated = docker.clone().negotiate_version().await.unwrap();
-    let stage = Stage {
-        docker: negotiated,
-        run: format!("slipway-gw-{}", Uuid::now_v7()),
-        gateway_port: free_port(),
-    };
-    let outcome = tokio::spawn(stage.play(docker)).await.unwrap();
-    outcome.unwrap();
+    let run = format!("slipway-gw-{}", Uuid::now_v7());
+    let stage = Arc::new(Stage { docker: negotiated, run, gateway_port: free_port() });
+    let story = Arc::clone(&stage);
+    // On a task of its own, so that a panic too is followed by the cleaning up.
+    let outcome = tokio::spawn(async move { story.story(docker).await }).await;
+    stage.clean_up().await;
+    outcome.unwrap().unwrap();
 }
 
 impl Stage {
-    /// Plays the whole story and cleans up, whether it ends well or not.
-    async fn play(self, unnegotiated: Docker) -> Result<(), String> {
-        let outcome = self.story(unnegotiated).await;
-        self.clean_up().await;
-        outcome
-    }
-
     async fn story(&self, docker: Docker) -> Result<(), String> {
         // Reads are an hour apart, so that all but the first come from events. The address keeps this
-        // gateway apart from any other one that watches the same engine.
+        // gateway apart from any other one that watches the same engine: each opens every port it sees.
+        let [high, low] = u16::try_from(std::process::id() % 65_536).unwrap().to_be_bytes();
         let settings = GatewaySettings {
-            bind: IpAddr::V4(Ipv4Addr::new(127, 83, 0, 1)),
+            bind: IpAddr::V4(Ipv4Addr::new(127, 83, high, low.clamp(1, 254))),
             relist_interval_ms: 3_600_000,
             engine_backoff_max_ms: 3_600_000,
             drain_limit_ms: 2_000,

@@ -7,6 +7,7 @@ mod docker;
 mod drain;
 mod limits;
 mod listeners;
+mod process;
 mod protocol;
 mod routes;
 mod streaming;
