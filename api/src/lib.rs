@@ -18,6 +18,7 @@ mod routes;
 mod server;
 mod settings;
 mod streams;
+mod unread;
 pub mod view;
 
 pub use auth::{FirstTokenError, ensure_first_token};

@@ -74,3 +74,20 @@ fn request_id(request: &ServiceRequest) -> HeaderValue {
 pub(crate) async fn no_such_path() -> Result<actix_web::HttpResponse, Refusal> {
     Err(Refusal::NoSuchPath)
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn only_harmless_request_ids_are_taken_over() {
+        let with =
+            |id: &str| request_id(&TestRequest::get().insert_header((REQUEST_ID, id)).to_srv_request());
+        assert_eq!(with("abc-1.2_3"), "abc-1.2_3");
+        for bad in ["", "a b", "a;b", "a=b", &"a".repeat(65)] {
+            assert_ne!(with(bad), bad);
+        }
+    }
+}

@@ -17,6 +17,7 @@ use crate::companion::Companion;
 use crate::metrics::Metrics;
 use crate::observe::{no_such_path, observe};
 use crate::streams::Streams;
+use crate::unread::close_unread;
 use crate::{ApiSettings, openapi, routes};
 
 /// Blocking threads per worker thread; reads of the embedded store run there.
@@ -117,6 +118,7 @@ impl Api {
                 .app_data(shared.clone())
                 .wrap(from_fn(require_token))
                 .wrap(from_fn(observe))
+                .wrap(from_fn(close_unread))
                 .wrap(NormalizePath::trim())
                 .configure(routes::configure)
                 .default_service(web::to(no_such_path))

@@ -1,0 +1,21 @@
+//! The API as clients see it: the real server over the embedded backend, every answer held against
+//! `/openapi.json`.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
+
+#[path = "api/conformity.rs"]
+mod conformity;
+#[path = "api/endpoints.rs"]
+mod endpoints;
+#[path = "api/fuzz.rs"]
+mod fuzz;
+#[path = "api/hostile.rs"]
+mod hostile;
+#[path = "api/idempotency.rs"]
+mod idempotency;
+#[path = "api/secrets.rs"]
+mod secrets;
+#[path = "api/server.rs"]
+mod server;
+#[path = "api/streams.rs"]
+mod streams;
