@@ -65,7 +65,7 @@ clean_up() {
   remove_all images '?force=true'
   engine --output /dev/null -X DELETE "/images/$base_image?force=true"
   nothing_left || { note "demo: objects are left on the engine"; clean=false; }
-  if [ "$status" -ne 0 ] && [ -s "$folder/up.log" ]; then
+  if [ "$finished" != true ] && [ -s "$folder/up.log" ]; then
     note "demo: the end of the server's log:"
     tail -n 20 "$folder/up.log" >&2
   fi
