@@ -30,12 +30,7 @@ pub(crate) async fn observe(
     let id = request_id(&request);
     let method = request.method().clone();
     let route = request.match_pattern().unwrap_or_else(|| NO_ROUTE.to_owned());
-    let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().await;
-    let outcome = match outcome {
-        Ok(Ok(response)) => Ok(response.map_into_boxed_body()),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(Refusal::Internal("a handler panicked").into()),
-    };
+    let outcome = without_panic(next.call(request)).await.map(ServiceResponse::map_into_boxed_body);
     let status = match &outcome {
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),
@@ -56,6 +51,12 @@ pub(crate) async fn observe(
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     })
+}
+
+/// A panic becomes an answer; the thread goes on with its other connections.
+async fn without_panic<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let caught = AssertUnwindSafe(work).catch_unwind().await;
+    caught.unwrap_or_else(|_| Err(Refusal::Internal("a handler panicked").into()))
 }
 
 /// The id the request came with, if it is a harmless one, or a new one.
@@ -80,6 +81,17 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    #[actix_web::test]
+    async fn a_panic_is_answered_without_saying_why() {
+        let work = async { if std::hint::black_box(true) { panic!("hunter2") } else { Ok(()) } };
+        let error = without_panic(work).await.unwrap_err();
+        let response = error.error_response();
+        assert_eq!(response.status(), 500);
+        let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
+        let text = String::from_utf8_lossy(&body);
+        assert!(text.contains("internal_error") && !text.contains("hunter2"), "{text}");
+    }
 
     #[test]
     fn only_harmless_request_ids_are_taken_over() {

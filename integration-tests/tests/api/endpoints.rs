@@ -329,3 +329,17 @@ async fn operation_is_described_and_measured() {
     assert!(server.get("/docs/swagger-initializer.js").await.expect(200).text().contains("/openapi.json"));
     server.get("/docs/absent.js").await.expect_problem(404, "not_found");
 }
+
+#[tokio::test]
+async fn what_does_not_work_is_named_and_a_full_queue_asks_for_patience() {
+    let server = Server::start_ailing().await;
+    server.get("/healthz").await.expect(200);
+    let refused = server.get("/readyz").await.expect_problem(503, "not_ready");
+    assert_eq!(refused.json()["errors"][0]["field"], "docker");
+    assert!(server.get("/metrics").await.expect(200).text().contains("companion_metric 1\n# EOF"));
+    let keyed = || server.request("POST", "/deployments").header("Idempotency-Key", "k").json(&wish("shop"));
+    let first = server.send(keyed()).await.expect(202);
+    let refused = server.post("/deployments", &wish("other")).await.expect_problem(503, "queue_full");
+    assert!(!refused.header("retry-after").is_empty());
+    assert_eq!(server.send(keyed()).await.expect(202).body, first.body, "a repetition needs no room");
+}

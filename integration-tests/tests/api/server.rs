@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
-use slipway_api::{Api, ApiHandle, ApiSettings};
+use slipway_api::{Ailment, Api, ApiHandle, ApiSettings, Companion};
 use slipway_common::Backend;
 use slipway_common::config::Config;
 use slipway_common::embedded::{Embedded, EmbeddedSettings, OpenError, Synchronous};
@@ -23,6 +23,22 @@ use crate::conformity::Conformity;
 pub(crate) const TOKEN: &str = "slw_test-token-of-the-api-suite";
 /// Longest wait for anything in this suite.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+const QUEUE_JOBS_MAX: u64 = 100_000;
+
+/// Something in the process that is not well.
+#[derive(Debug)]
+struct Ailing;
+
+impl Companion for Ailing {
+    fn ailments(&self) -> Vec<Ailment> {
+        vec![Ailment { part: "docker".to_owned(), reason: "does not answer".to_owned() }]
+    }
+
+    fn metrics(&self) -> String {
+        "companion_metric 1\n".to_owned()
+    }
+}
 
 /// A running API.
 pub(crate) struct Server {
@@ -75,14 +91,19 @@ impl Server {
     }
 
     pub(crate) async fn start_with(adjust: impl FnOnce(&mut ApiSettings)) -> Self {
-        Self::open(Arc::new(tempfile::tempdir().unwrap()), adjust).await
+        Self::open(Arc::new(tempfile::tempdir().unwrap()), adjust, QUEUE_JOBS_MAX, None).await
+    }
+
+    /// With room for one job, and something in the process that is not well.
+    pub(crate) async fn start_ailing() -> Self {
+        Self::open(Arc::new(tempfile::tempdir().unwrap()), |_| {}, 1, Some(Arc::new(Ailing))).await
     }
 
     /// Stops and starts again over the same folder.
     pub(crate) async fn restart(self) -> Self {
         let folder = Arc::clone(&self.folder);
         self.stop().await;
-        Self::open(folder, |_| {}).await
+        Self::open(folder, |_| {}, QUEUE_JOBS_MAX, None).await
     }
 
     pub(crate) async fn stop(mut self) {
@@ -90,8 +111,13 @@ impl Server {
         self.handle.stopped().await.unwrap();
     }
 
-    async fn open(folder: Arc<tempfile::TempDir>, adjust: impl FnOnce(&mut ApiSettings)) -> Self {
-        let embedded = open_data(folder.path().join("data")).await;
+    async fn open(
+        folder: Arc<tempfile::TempDir>,
+        adjust: impl FnOnce(&mut ApiSettings),
+        queue_limit_jobs: u64,
+        companion: Option<Arc<dyn Companion>>,
+    ) -> Self {
+        let embedded = open_data(folder.path().join("data"), queue_limit_jobs).await;
         let backend = embedded.backend();
         let token = StoredToken {
             name: "tester".to_owned(),
@@ -105,7 +131,7 @@ impl Server {
         let mut settings = ApiSettings::from_config(&config, vec!["docker".parse().unwrap()], "1.2.3");
         settings.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         adjust(&mut settings);
-        let handle = Api::start(settings, backend.clone(), Sealer::new(&[7; 32]), None).unwrap();
+        let handle = Api::start(settings, backend.clone(), Sealer::new(&[7; 32]), companion).unwrap();
         let document = serde_json::from_str(&slipway_api::openapi_document("1.2.3")).unwrap();
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -192,8 +218,9 @@ impl Server {
 }
 
 /// Opens a data folder, waiting for its last owner to give it up.
-async fn open_data(folder: PathBuf) -> Embedded {
-    let settings = EmbeddedSettings { synchronous: Synchronous::Normal, ..EmbeddedSettings::default() };
+async fn open_data(folder: PathBuf, queue_limit_jobs: u64) -> Embedded {
+    let synchronous = Synchronous::Normal;
+    let settings = EmbeddedSettings { synchronous, queue_limit_jobs, ..EmbeddedSettings::default() };
     let begun = Instant::now();
     loop {
         match Embedded::open(&folder, &settings) {
