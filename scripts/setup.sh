@@ -23,6 +23,8 @@ need pkg-config pkg-config
 need setsid util-linux
 need ip iproute2
 need tar tar
+need docker-registry docker-registry
+python3 -c "import ensurepip, venv" >/dev/null 2>&1 || missing+=(python3-venv)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 if ! command -v busybox >/dev/null 2>&1 || LC_ALL=C ldd "$(command -v busybox)" >/dev/null 2>&1; then
   missing+=(busybox-static)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Stage;
 
 /// Most log lines kept with a failure.
-pub const FAILURE_LOG_LINES_MAX: usize = 20;
+pub const FAILURE_LOG_LINES_MAX: usize = 40;
 
 /// What a failure means for the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

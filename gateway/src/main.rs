@@ -44,6 +44,12 @@ struct Args {
     #[arg(long, env = "SLIPWAY_GATEWAY_DRAIN_LIMIT_MS",
         default_value_t = GatewaySettings::default().drain_limit_ms)]
     drain_limit_ms: u64,
+    /// First application port to open; others are left to other gateways of the same engine.
+    #[arg(long, env = "SLIPWAY_GATEWAY_PORT_MIN", default_value_t = GatewaySettings::default().port_min)]
+    port_min: u16,
+    /// Last application port to open.
+    #[arg(long, env = "SLIPWAY_GATEWAY_PORT_MAX", default_value_t = GatewaySettings::default().port_max)]
+    port_max: u16,
     /// Believe the X-Forwarded-Proto, X-Forwarded-Host and Forwarded fields of requests.
     #[arg(long, env = "SLIPWAY_GATEWAY_TRUST_FORWARDED")]
     trust_forwarded: bool,
@@ -61,6 +67,8 @@ impl Args {
             health_timeout_ms: self.health_timeout_ms,
             response_header_timeout_ms: self.response_header_timeout_ms,
             drain_limit_ms: self.drain_limit_ms,
+            port_min: self.port_min,
+            port_max: self.port_max,
             trust_forwarded: self.trust_forwarded,
             ..GatewaySettings::default()
         }

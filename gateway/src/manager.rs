@@ -118,7 +118,8 @@ impl Manager {
     /// Makes the ports and replicas what the table says.
     async fn reconcile(&mut self) {
         let table = Arc::clone(&self.feed.borrow_and_update().table);
-        for (port, route) in &table.routes {
+        let own = self.shared.settings.port_min..=self.shared.settings.port_max;
+        for (port, route) in table.routes.iter().filter(|(port, _)| own.contains(port)) {
             self.apply(*port, route);
         }
         let undeclared: Vec<u16> =

@@ -15,6 +15,10 @@ use crate::GatewayError;
 pub struct GatewaySettings {
     /// Address every application port is bound on.
     pub bind: IpAddr,
+    /// First application port this gateway opens. Ports outside are left to other gateways of the same engine.
+    pub port_min: u16,
+    /// Last application port this gateway opens.
+    pub port_max: u16,
     /// Time between two full reads of the container list; events only shorten it.
     pub relist_interval_ms: u64,
     /// How long a burst of engine events is gathered before the list is read again.
@@ -71,6 +75,8 @@ impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port_min: 1,
+            port_max: u16::MAX,
             relist_interval_ms: 2_000,
             event_coalesce_ms: 20,
             engine_timeout_ms: 5_000,
@@ -108,6 +114,9 @@ impl GatewaySettings {
         let refuse = |setting, reason| Err(GatewayError::Settings { setting, reason });
         if let Some(setting) = self.first_zero() {
             return refuse(setting, "must be above zero");
+        }
+        if self.port_min > self.port_max {
+            return refuse("port_min", "must not exceed port_max");
         }
         if self.health_timeout_ms > self.health_interval_ms {
             return refuse("health_timeout_ms", "must not exceed health_interval_ms");

@@ -3,4 +3,5 @@
 pub mod bench;
 pub mod docker_engine;
 pub mod git_server;
+pub mod registry;
 pub mod slipway_process;

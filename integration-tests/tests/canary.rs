@@ -41,7 +41,7 @@ async fn deploy_and_search(host: &str, project: &mut String) -> anyhow::Result<(
     let url = git.create_repo(&path, &[TreeFile::new("index.html", "<p>canary\n")]).await?;
     let settings = format!(
         "[docker]\nhost = \"{host}\"\ndrain_ms = 100\nstop_grace_s = 1\n\
-         [templates.base_images]\nstatic = \"{BASE_IMAGE}\"\n[log]\nfilter = \"trace\"\n"
+         [templates.base_images]\nstatic = \"{BASE_IMAGE}\"\n[log]\nfilter = \"trace\"\n[gateway]\nport_min = 14600\nport_max = 15599\n"
     );
     let slipway = SlipwayProcess::start(&settings, &[]).await?;
     let watch = ProcessWatch::start();

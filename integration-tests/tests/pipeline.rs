@@ -6,11 +6,12 @@ mod redeploy_under_load;
 #[path = "pipeline/world.rs"]
 mod world;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use slipway_common::model::{CommitMode, DeploymentState, JobState, Stage};
 use slipway_common::secrets::SecretText;
 use slipway_integration_tests::docker_engine;
 use slipway_integration_tests::git_server::TreeFile;
+use slipway_integration_tests::registry::{self, Registry};
 use world::{BASE_IMAGE, TOKEN, World, page};
 
 /// Runs `body` in a world of its own and cleans up whatever happened.
@@ -167,9 +168,12 @@ pipeline_test!(a_branch_or_host_that_is_not_there_is_named, &[], |world| {
 pipeline_test!(a_repository_of_no_family_is_told_what_was_looked_for, &[], |world| {
     let (_, url) = world.repository(&[TreeFile::new("notes.xyz", "nothing to run")]).await?;
     let failed = world.fails(&world.request(&url), Stage::Template, "no_family").await?;
-    ensure!(failed.failure.is_some_and(
-        |it| it.reason.contains("package.json") || it.hint.is_some_and(|h| h.contains("Dockerfile"))
-    ));
+    let failure = failed.failure.context("a failure")?;
+    ensure!(failure.reason.contains("package.json"), "it says what was looked for: {failure:#?}");
+    ensure!(
+        failure.log_tail.iter().any(|line| line.starts_with("FROM ")),
+        "it hands back a template: {failure:#?}"
+    );
 });
 
 pipeline_test!(
@@ -311,6 +315,39 @@ pipeline_test!(
         ensure!(world.git.effects(&path).await?.len() == 1, "one commit");
     }
 );
+
+#[tokio::test(flavor = "multi_thread")]
+async fn built_images_are_pushed_with_a_stored_credential() {
+    let host = match docker_engine::docker_host().await {
+        Ok(host) => host,
+        Err(reason) => return docker_engine::skip(&reason),
+    };
+    let registry = Registry::start().await.expect("the registry starts");
+    let push_to = format!("{}/team", registry.host());
+    let extra =
+        [("SLIPWAY__DOCKER__PUSH_TO", push_to.as_str()), ("SLIPWAY__DOCKER__PUSH_CREDENTIAL", "registry")];
+    let world = World::start(&host, &extra).await.expect("the world starts");
+    let outcome = push_and_compare(&world, &registry).await;
+    let cleaned = world.clean_up().await;
+    outcome.unwrap_or_else(|error| panic!("{error:?}"));
+    cleaned.expect("the engine is cleaned up");
+}
+
+/// With the wrong password the build stage says so; with the right one the registry and the fact agree on the digest.
+async fn push_and_compare(world: &World, registry: &Registry) -> anyhow::Result<()> {
+    let (_, url) = world.static_site("pushed").await?;
+    let request = world.request(&url);
+    world.store_credential("registry", registry::USER, "wrong-password", registry.host()).await?;
+    world.fails(&request, Stage::Build, "registry_unauthorized").await?;
+    world.store_credential("registry", registry::USER, registry::PASSWORD, registry.host()).await?;
+    let deployment = world.deploy(&request).await?;
+    let revision = deployment.facts.revision().map(str::to_owned).context("a revision")?;
+    let pushed = deployment.facts.image.and_then(|image| image.pushed).context("a pushed image")?;
+    let name = format!("team/{}", deployment.project.slug);
+    let digest = registry.digest(&name, &revision).await?;
+    ensure!(pushed == format!("{}/{name}@{digest}", registry.host()), "{pushed} is not {digest}");
+    Ok(())
+}
 
 pipeline_test!(what_runs_is_observed, &[], |world| {
     let (_, url) = world.static_site("observed").await?;

@@ -16,8 +16,8 @@ pub mod scope;
 mod text;
 
 pub use apply::{
-    Applied, ApplySpec, DrainPolicy, HealthCheck, PortRange, Resources, RestartPolicy, Support,
-    allocate_gateway_port, apply, stop,
+    Applied, ApplySpec, DrainPolicy, GatewayPort, HealthCheck, PortRange, Resources, RestartPolicy, Support,
+    apply, gateway_port, port_is_free, stop,
 };
 pub use build::{BuildLimits, BuildRequest, Built, build};
 pub use engine::{Engine, EngineSettings, EngineVersion};

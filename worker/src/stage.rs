@@ -103,9 +103,6 @@ pub(crate) enum StageError {
     /// The stage cannot be done as asked.
     #[error("{reason}")]
     Refused { code: &'static str, reason: String, hint: &'static str },
-    /// Another environment chose the same stable port at the same moment.
-    #[error("port {port} was chosen by another environment at the same moment")]
-    PortTaken { port: u16 },
     /// The stage took too long.
     #[error("took longer than {limit_s} s")]
     TimedOut { limit_s: u64 },
@@ -143,9 +140,7 @@ impl StageError {
             Self::Docker(error) => error.class(),
             Self::Template(_) | Self::Refused { .. } | Self::Secret(_) => FailureClass::Permanent,
             Self::Interrupted => FailureClass::Stale,
-            Self::Store(_) | Self::PortTaken { .. } | Self::TimedOut { .. } | Self::Crashed => {
-                FailureClass::Transient
-            }
+            Self::Store(_) | Self::TimedOut { .. } | Self::Crashed => FailureClass::Transient,
         }
     }
 
@@ -171,9 +166,6 @@ impl StageError {
             Self::Secret(error) => of("secret_unreadable", error)
                 .with_hint("The key file may have been replaced. Store the credential again and retry."),
             Self::Refused { code, reason, hint } => of(code, reason).with_hint(*hint),
-            Self::PortTaken { .. } => {
-                of("port_taken", self).with_hint("Retry; the next free port is chosen.")
-            }
             Self::TimedOut { .. } => of("stage_timeout", self)
                 .with_hint("Raise the stage's timeout in the [worker] settings if it needs longer."),
             Self::Interrupted => of("interrupted", self),

@@ -146,6 +146,8 @@ fn embedded_settings(config: &Config) -> EmbeddedSettings {
 fn gateway_settings(config: &Config) -> GatewaySettings {
     GatewaySettings {
         bind: config.gateway.bind,
+        port_min: config.gateway.port_min,
+        port_max: config.gateway.port_max,
         listeners_max: usize::from(config.gateway.port_max - config.gateway.port_min) + 1,
         drain_limit_ms: GATEWAY_DRAIN_LIMIT_MS,
         ..GatewaySettings::default()

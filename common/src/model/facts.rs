@@ -47,12 +47,15 @@ pub struct CommitFact {
 /// What the build stage established.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ImageFact {
-    /// Immutable name of the image: `sha256:…` on this engine, or `name@sha256:…` in a registry.
+    /// Immutable name of the image on the engine: `sha256:…`. This is what runs.
     pub digest: String,
     /// A name for people; never used to run anything.
     pub tag: String,
     /// Whether an earlier build of the same commit was found and used.
     pub reused: bool,
+    /// What the registry knows it by (`name@sha256:…`), when it was pushed to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<String>,
 }
 
 /// What the apply stage established.

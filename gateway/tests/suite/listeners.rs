@@ -71,6 +71,20 @@ async fn within_the_grace_time_the_port_answers_that_nothing_is_there() {
 }
 
 #[tokio::test]
+async fn ports_outside_its_range_are_left_to_other_gateways() {
+    let app = App::start("a").await;
+    let mut ports = [free_port(), free_port()];
+    ports.sort_unstable();
+    let containers = vec![container("a", ports[0], app.address), container("b", ports[1], app.address)];
+    let settings = GatewaySettings { port_min: ports[1], port_max: ports[1], ..unchecked() };
+    let fixture = Fixture::start(settings, containers).await;
+    fixture.listening(ports[1]).await;
+    assert_eq!(get(ports[1], "/").await.status, StatusCode::OK);
+    assert!(fixture.gateway.status().routes.iter().all(|route| route.port == ports[1]));
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, ports[0])).is_err());
+}
+
+#[tokio::test]
 async fn no_more_ports_open_than_allowed() {
     let app = App::start("a").await;
     let mut ports = [free_port(), free_port()];

@@ -43,7 +43,7 @@ impl World {
         let settings = format!(
             "[docker]\nhost = \"{host}\"\ndrain_ms = 200\nstop_grace_s = 1\n\
              [templates.base_images]\nstatic = \"{base}\"\n\
-             [worker]\nbackoff_min_ms = 200\n"
+             [worker]\nbackoff_min_ms = 200\n[gateway]\nport_min = 15600\nport_max = 16599\n"
         );
         Ok(Self {
             git,

@@ -11,8 +11,8 @@ use futures_util::StreamExt as _;
 use slipway_integration_tests::docker_engine::objects_with;
 use slipway_worker::docker::labels::RoutingState;
 use slipway_worker::docker::{
-    DockerError, DrainPolicy, Engine, LogOptions, PortRange, Scope, Support, Usage, allocate_gateway_port,
-    apply, events, logs, observe, stop,
+    DockerError, DrainPolicy, Engine, GatewayPort, LogOptions, PortRange, Scope, Support, Usage, apply,
+    events, gateway_port, logs, observe, stop,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -49,9 +49,8 @@ async fn replicas_run_locked_down_beside_their_support() {
 
     let again = corner.apply(&spec).await.unwrap();
     assert!(again.unchanged && again.replicas == applied.replicas, "{again:?}");
-    let port =
-        allocate_gateway_port(&corner.engine, &corner.scope, PortRange::new(30_000, 30_010).unwrap()).await;
-    assert_eq!(port.unwrap(), 20_123);
+    let port = gateway_port(&corner.engine, &corner.scope, PortRange::new(30_000, 30_010).unwrap()).await;
+    assert_eq!(port.unwrap(), GatewayPort::Own(20_123));
     let live = observe(&corner.engine, &corner.scope, Usage::Measure).await.unwrap();
     assert_eq!((live.replicas.len(), live.supports.len()), (2, 1));
     assert!(live.replicas.iter().all(|replica| replica.state == "running" && replica.memory_bytes.is_some()));

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 const REQUESTS_PER_SECOND: u64 = 200;
 const REDEPLOYS: usize = 3;
+const PORTS: (u16, u16) = (17_600, 18_599);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redeploy_under_load_loses_no_request() {
@@ -35,7 +36,7 @@ async fn a_redeploy_under_load_loses_no_request() {
 
 async fn redeploy_under_load(world: &World) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
-    let gateway = Gateway::start(GatewaySettings::default(), world.docker.clone(), shutdown.clone()).await?;
+    let gateway = Gateway::start(gateway_settings(), world.docker.clone(), shutdown.clone()).await?;
     let (path, url) = world.static_site("version 0").await?;
     let mut request = world.request(&url);
     request.replicas = Some(2);
@@ -63,6 +64,11 @@ async fn redeploy_under_load(world: &World) -> anyhow::Result<()> {
     shutdown.cancel();
     gateway.stopped().await;
     Ok(())
+}
+
+/// The gateway's part of the engine: other tests and other gateways have theirs.
+fn gateway_settings() -> GatewaySettings {
+    GatewaySettings { port_min: PORTS.0, port_max: PORTS.1, ..GatewaySettings::default() }
 }
 
 async fn wait_served(address: &str) -> anyhow::Result<()> {

@@ -18,7 +18,7 @@ use slipway_common::model::{
     AddressPolicy, Deployment, DeploymentId, DeploymentRequest, DeploymentState, Event, EventKind, Facts,
     JobId, JobKind, JobMessage, Stage, TargetName,
 };
-use slipway_common::record::Record;
+use slipway_common::record::{Record, StoredCredential};
 use slipway_common::secrets::{KEY_LENGTH_BYTES, Sealer, SecretText};
 use slipway_common::submit::submit;
 use slipway_integration_tests::docker_engine;
@@ -156,6 +156,26 @@ impl World {
             kind: JobKind::Stop { target: deployment.target },
         };
         Ok(submit(&self.backend, &message).await?)
+    }
+
+    /// Stores a credential, as the API does.
+    pub(crate) async fn store_credential(
+        &self,
+        name: &str,
+        user: &str,
+        secret: &str,
+        host: &str,
+    ) -> anyhow::Result<()> {
+        let secret = self.sealer.seal(&format!("credential/{name}"), &secret.to_owned().into())?;
+        let stored = StoredCredential {
+            name: name.parse()?,
+            username: Some(user.to_owned()),
+            host: Some(host.to_owned()),
+            secret,
+            updated_at: Timestamp::now(),
+        };
+        self.backend.record(&Record::CredentialStored(stored)).await?;
+        Ok(())
     }
 
     /// Asks for the latest job of a deployment to be cancelled, as the API does.

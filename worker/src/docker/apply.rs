@@ -14,7 +14,7 @@ mod supports;
 use tokio_util::sync::CancellationToken;
 
 pub use self::drain::stop;
-pub use self::gateway_port::{PortRange, allocate_gateway_port};
+pub use self::gateway_port::{GatewayPort, PortRange, gateway_port, port_is_free};
 pub use self::spec::{ApplySpec, DrainPolicy, HealthCheck, Resources, RestartPolicy, Support};
 
 use self::inventory::Inventory;

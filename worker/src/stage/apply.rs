@@ -12,12 +12,11 @@ use slipway_common::store::Reservation;
 
 use super::{Run, StageError, StageResult, required};
 use crate::docker::{
-    self, ApplySpec, DrainPolicy, Engine, HealthCheck, Resources, RestartPolicy, Scope, Support,
-    allocate_gateway_port,
+    self, ApplySpec, DrainPolicy, Engine, GatewayPort, HealthCheck, Resources, RestartPolicy, Scope, Support,
 };
 
-/// How long a chosen port waits for its containers to be made.
-const PORT_RESERVED_FOR: Duration = Duration::from_secs(60);
+/// How long an environment without containers keeps its port.
+const PORT_KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Checks in a row that make a replica healthy.
 const HEALTHY_AFTER: u32 = 1;
 
@@ -125,22 +124,53 @@ async fn supports(run: &Run<'_>, spec: &DeploymentSpec, engine: &Engine) -> Resu
     Ok(supports)
 }
 
-/// The environment's stable port. It is the environment's own once a container carries it; until then a short
-/// reservation keeps another environment that chooses at the same moment from choosing the same.
+/// The environment's stable port: the one its containers have, else the one it had before, else a free one. The
+/// store keeps the claim, so that no other environment is given the port while this one is stopped.
 async fn stable_port(run: &Run<'_>, engine: &Engine, scope: &Scope) -> Result<u16, StageError> {
-    let docker = &run.tools.settings.docker;
-    let port = allocate_gateway_port(engine, scope, docker.ports).await?;
+    let candidates = match docker::gateway_port(engine, scope, run.tools.settings.docker.ports).await? {
+        GatewayPort::Own(port) => return Ok(port),
+        GatewayPort::Candidates(candidates) => candidates,
+    };
+    for port in candidates {
+        match claim_port(run, port).await? {
+            PortClaim::Kept => return Ok(port),
+            PortClaim::Made if docker::port_is_free(port).await => return Ok(port),
+            PortClaim::Made | PortClaim::Anothers => {}
+        }
+    }
+    Err(StageError::Refused {
+        code: "gateway_ports_used_up",
+        reason: "every port of the gateway's range belongs to another environment or program".to_owned(),
+        hint: "Widen `gateway.port_min` to `gateway.port_max`.",
+    })
+}
+
+/// Whose a port is.
+enum PortClaim {
+    /// This environment's, since now.
+    Made,
+    /// This environment's, since an earlier job; the gateway may still hold it open.
+    Kept,
+    /// Another environment's.
+    Anothers,
+}
+
+async fn claim_port(run: &Run<'_>, port: u16) -> Result<PortClaim, StageError> {
     let now = Timestamp::now();
     let wanted = Reservation {
-        scope: format!("target/{}/port/{port}", docker.name),
+        scope: format!("target/{}/port/{port}", run.tools.settings.docker.name),
         fingerprint: run.message.serial_key(),
         deployment: run.message.deployment,
         job: run.message.id,
         at: now,
     };
-    let kept =
-        run.tools.backend.store.reserve(&wanted, PORT_RESERVED_FOR, now).await.map_err(StageError::Store)?;
-    if kept.fingerprint == wanted.fingerprint { Ok(port) } else { Err(StageError::PortTaken { port }) }
+    let store = &run.tools.backend.store;
+    let kept = store.reserve(&wanted, PORT_KEPT_FOR, now).await.map_err(StageError::Store)?;
+    Ok(match kept {
+        kept if kept.fingerprint != wanted.fingerprint => PortClaim::Anothers,
+        kept if kept.job == wanted.job && kept.at == wanted.at => PortClaim::Made,
+        _ => PortClaim::Kept,
+    })
 }
 
 /// Old images are only a matter of disk space: failing to remove them fails nothing.

@@ -19,7 +19,7 @@ pub(super) async fn perform(
     let fact = match &spec.image {
         Some(image) => {
             let digest = docker::ensure_image(&engine, image.as_str(), None, run.journal).await?;
-            ImageFact { digest, tag: image.to_string(), reused: true }
+            ImageFact { digest, tag: image.to_string(), reused: true, pushed: None }
         }
         None => build(run, spec, facts, &engine).await?,
     };
@@ -42,16 +42,17 @@ async fn build(
     let request = build_request(run, &revision, &template.dockerfile, auth.iter().cloned().collect());
     run.tools.settings.failpoint.reach("build.inside").await;
     let built = docker::build(engine, &request, Arc::new(tree), run.journal, run.cancel).await?;
-    let digest = match &run.tools.settings.docker.push_to {
+    let pushed = match &run.tools.settings.docker.push_to {
         Some(registry) => {
-            let reference = format!("{registry}/{}:{revision}", run.message.project.slug);
-            let digest = docker::push(engine, &built.image_id, &reference, auth.as_ref()).await?;
-            run.say(&format!("Pushed {reference} as {digest}"));
-            built.image_id
+            let name = format!("{registry}/{}", run.message.project.slug);
+            let digest =
+                docker::push(engine, &built.image_id, &format!("{name}:{revision}"), auth.as_ref()).await?;
+            run.say(&format!("Pushed {name}@{digest}"));
+            Some(format!("{name}@{digest}"))
         }
-        None => built.image_id,
+        None => None,
     };
-    Ok(ImageFact { digest, tag: built.tag, reused: built.reused })
+    Ok(ImageFact { digest: built.image_id, tag: built.tag, reused: built.reused, pushed })
 }
 
 fn build_request(

@@ -4,6 +4,7 @@ use slipway_common::model::{DeploymentSpec, Facts, Stage, TemplateFact};
 
 use super::source_of::{Source, plan};
 use super::{Run, StageError, StageResult, required};
+use crate::template::TemplateError;
 
 pub(super) async fn perform(
     run: &Run<'_>,
@@ -17,7 +18,7 @@ pub(super) async fn perform(
     let source = Source::open(run, spec).await?;
     let tree = source.tree(&pinned.revision, pinned.branch.as_deref()).await?;
     run.tools.settings.failpoint.reach("template.inside").await;
-    let (plan, _) = plan(run, spec, tree).await?;
+    let (plan, _) = plan(run, spec, tree).await.inspect_err(|error| hand_back_template(run, error))?;
     let detected = plan
         .detected
         .as_ref()
@@ -36,4 +37,12 @@ pub(super) async fn perform(
     };
     let skipped = fact.generated.is_empty().then(|| "nothing is missing".to_owned());
     Ok(StageResult { facts: Facts { template: Some(fact), ..Facts::default() }, skipped })
+}
+
+/// A repository that fits no family gets a Dockerfile to start from: it stands in the stage's log.
+fn hand_back_template(run: &Run<'_>, error: &StageError) {
+    if let StageError::Template(TemplateError::NoFamily { starting_template, .. }) = error {
+        run.say("A Dockerfile to start from:");
+        starting_template.lines().for_each(|line| run.say(line));
+    }
 }

@@ -42,16 +42,24 @@ impl PortRange {
     }
 }
 
-/// The port of `scope`: the one its containers already have, else a free one of `range`, the same whenever that is
-/// possible.
+/// What the engine knows of a scope's port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GatewayPort {
+    /// The scope's containers have this one.
+    Own(u16),
+    /// Ports of the range that no container has, in the order this scope always prefers.
+    Candidates(Vec<u16>),
+}
+
+/// The port of `scope`, or the ports it may choose from.
 ///
 /// # Errors
 /// [`DockerError::Limit`] when every port of the range is taken, and what any call may return.
-pub async fn allocate_gateway_port(
+pub async fn gateway_port(
     engine: &Engine,
     scope: &Scope,
     range: PortRange,
-) -> Result<u16, DockerError> {
+) -> Result<GatewayPort, DockerError> {
     let options = ListContainersOptions {
         all: true,
         filters: Some(labels::filter([(labels::MANAGED, "true")])),
@@ -63,20 +71,19 @@ pub async fn allocate_gateway_port(
         let found = container.labels.unwrap_or_default();
         let Some(port) = found.get(labels::GATEWAY_PORT).and_then(|port| port.parse().ok()) else { continue };
         if labels::belongs_to(&found, scope) {
-            return Ok(port);
+            return Ok(GatewayPort::Own(port));
         }
         taken.insert(port);
     }
-    for port in range.preferred_by(scope).filter(|port| !taken.contains(port)) {
-        if is_free(port).await {
-            return Ok(port);
-        }
+    let candidates: Vec<u16> = range.preferred_by(scope).filter(|port| !taken.contains(port)).collect();
+    if candidates.is_empty() {
+        return Err(DockerError::Limit { what: "gateway ports", limit: range.len() });
     }
-    Err(DockerError::Limit { what: "gateway ports", limit: range.len() })
+    Ok(GatewayPort::Candidates(candidates))
 }
 
 /// Whether nobody on this host listens on `port`. A listener on all addresses blocks the loopback one too.
-async fn is_free(port: u16) -> bool {
+pub async fn port_is_free(port: u16) -> bool {
     tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).await.is_ok()
 }
 
