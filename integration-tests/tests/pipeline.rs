@@ -121,6 +121,30 @@ pipeline_test!(an_image_is_run_as_it_is, &[], |world| {
     ensure!(world.git.effects(&path).await?.is_empty() && world.git.requests().is_empty(), "no Git");
 });
 
+pipeline_test!(an_image_that_cannot_be_pulled_is_named_after_its_retries, &[], |world| {
+    let (_, url) = world.static_site("ignored").await?;
+    let mut request = world.request(&url);
+    request.image = Some("127.0.0.1:1/nobody/nothing:1".to_owned());
+    request.port = Some(8080);
+    let failed = world.fails(&request, Stage::Build, "image_pull_failed").await?;
+    ensure!(failed.stage(Stage::Build).is_some_and(|stage| stage.attempts == 2), "{failed:#?}");
+});
+
+pipeline_test!(
+    /// The data folder was lost while containers kept running: a fresh one takes them over.
+    a_fresh_data_folder_takes_over_what_runs, &[], |world| {
+        let (_, url) = world.static_site("before").await?;
+        let request = world.request(&url);
+        let before = world.deploy(&request).await?;
+        let fresh = World::start(&world.host, &[]).await?;
+        let outcome = fresh.deploy(&request).await;
+        let containers = world.containers(before.project.slug.as_str()).await;
+        fresh.clean_up().await?;
+        outcome?;
+        ensure!(containers?.len() == 1, "the old container was replaced");
+    }
+);
+
 pipeline_test!(support_containers_are_reachable_by_name, &[], |world| {
     let cgi = "#!/bin/sh\necho Content-Type: text/plain\necho\nwget -q -O - http://backend:8080/\n";
     let files = [

@@ -58,8 +58,10 @@ async fn run_deploy(
     spec: &DeploymentSpec,
 ) -> Result<Ended, RunError> {
     let mut facts = deployment.facts.clone();
+    let reached = stage_reached(run, deployment);
     for stage in Stage::DEPLOY {
-        if facts.has(stage) {
+        // A stage that was passed without a fact had nothing to do.
+        if facts.has(stage) || reached.is_some_and(|reached| stage < reached) {
             continue;
         }
         let attempt = attempt_at(run, deployment, stage);
@@ -87,6 +89,14 @@ async fn run_stop(run: &Run<'_>, deployment: &Deployment) -> Result<Ended, RunEr
             Ok(Ended::Settled)
         }
         Err(error) => after_failure(run, Stage::Stop, attempt, &error).await,
+    }
+}
+
+/// The stage an earlier run of this job was at.
+fn stage_reached(run: &Run<'_>, deployment: &Deployment) -> Option<Stage> {
+    match deployment.job(run.message.id).map(|job| &job.state) {
+        Some(JobState::Running { stage, .. } | JobState::Waiting { stage, .. }) => Some(*stage),
+        _ => None,
     }
 }
 
@@ -152,7 +162,14 @@ async fn after_failure(
             run.journal.event(EventKind::StageWaiting { stage, attempt, until, reason }).await?;
             Ok(Ended::Parked { until })
         }
-        Decision::Defer { after } => Ok(Ended::Parked { until: later(after) }),
+        Decision::Defer { after } => {
+            let until = later(after);
+            let attempt = attempt - 1;
+            run.journal
+                .event(EventKind::StageWaiting { stage, attempt, until, reason: failure.reason })
+                .await?;
+            Ok(Ended::Parked { until })
+        }
         Decision::Fail => fail(run, stage, failure).await,
         Decision::Cancel => cancel(run).await,
     }

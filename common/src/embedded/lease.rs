@@ -1,4 +1,5 @@
-//! Leases: one row per key for ever, so that fencing tokens never go back.
+//! Leases: one row per key for ever, so that fencing tokens never go back. A token is never below the time it was
+//! given out at either: what a target remembers of a database that is gone is older than a fresh database's tokens.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -16,8 +17,8 @@ pub(super) fn acquire(
 ) -> Result<Option<Lease>, Fault> {
     let fence: Option<i64> = connection
         .prepare_cached(
-            "INSERT INTO leases (key, holder, fence, expires) VALUES (?1, ?2, 1, ?3)
-             ON CONFLICT (key) DO UPDATE SET holder = ?2, fence = fence + 1, expires = ?3
+            "INSERT INTO leases (key, holder, fence, expires) VALUES (?1, ?2, max(1, ?4), ?3)
+             ON CONFLICT (key) DO UPDATE SET holder = ?2, fence = max(fence + 1, ?4), expires = ?3
                  WHERE holder IS NULL OR holder = ?2 OR expires <= ?4
              RETURNING fence",
         )?

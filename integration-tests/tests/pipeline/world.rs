@@ -37,6 +37,7 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// Everything one test needs.
 pub(crate) struct World {
     pub(crate) git: GitServer,
+    pub(crate) host: String,
     pub(crate) docker: Docker,
     pub(crate) backend: Backend,
     pub(crate) data: TempDir,
@@ -73,6 +74,7 @@ impl World {
         let config = Config::load(None, variables)?;
         let mut world = Self {
             git,
+            host: host.to_owned(),
             docker,
             backend,
             data,
