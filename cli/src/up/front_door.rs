@@ -1,7 +1,11 @@
 //! The gateway inside `slipway up`: started as soon as the engine's address can be used, ended with the rest.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::registry::Registry;
+use slipway_api::{Ailment, Companion};
 use slipway_common::telemetry::chain;
 use slipway_gateway::{Gateway, GatewaySettings};
 use slipway_worker::docker::{Engine, EngineSettings};
@@ -10,11 +14,44 @@ use tokio_util::sync::CancellationToken;
 /// Pause between two looks for an engine whose socket does not exist yet.
 const ENGINE_PAUSE: Duration = Duration::from_secs(2);
 
+/// What the API shows of the gateway. An engine that cannot be reached does not make the API unready: it takes
+/// requests, and their jobs wait.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FrontDoor {
+    metrics: Arc<OnceLock<Registry>>,
+}
+
+impl Companion for FrontDoor {
+    fn ailments(&self) -> Vec<Ailment> {
+        Vec::new()
+    }
+
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        if let Some(registry) = self.metrics.get()
+            && let Err(error) = encode_registry(&mut text, registry)
+        {
+            tracing::warn!(%error, "the gateway's metrics could not be written");
+        }
+        text
+    }
+}
+
 /// Runs the gateway until `shutdown`, and until requests under way are done.
-pub(crate) async fn run(settings: GatewaySettings, engine: EngineSettings, shutdown: CancellationToken) {
+pub(crate) async fn run(
+    settings: GatewaySettings,
+    engine: EngineSettings,
+    front_door: FrontDoor,
+    shutdown: CancellationToken,
+) {
     let Some(engine) = wait_for(&engine, &shutdown).await else { return };
     match Gateway::start(settings, engine.docker().clone(), shutdown).await {
-        Ok(gateway) => gateway.stopped().await,
+        Ok(gateway) => {
+            let mut registry = Registry::default();
+            gateway.register_metrics(&mut registry);
+            front_door.metrics.get_or_init(|| registry);
+            gateway.stopped().await;
+        }
         Err(error) => tracing::error!(error = %chain(&error), "the gateway could not be started"),
     }
 }

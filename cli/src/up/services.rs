@@ -1,14 +1,15 @@
 //! The services of one process: started in the order they need each other, stopped together.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
-use slipway_api::{Api, ApiHandle, ApiSettings, ensure_first_token};
+use slipway_api::{Api, ApiHandle, ApiSettings, Companion, ensure_first_token};
 use slipway_common::Backend;
-use slipway_common::config::{Config, Synchronous as ConfiguredSynchronous};
-use slipway_common::embedded::{Embedded, EmbeddedSettings, FINISHED_JOBS_KEEP_MIN, Synchronous};
+use slipway_common::config::Config;
+use slipway_common::embedded::{Embedded, EmbeddedSettings};
 use slipway_common::secrets::{Sealer, write_private};
 use slipway_common::telemetry::chain;
 use slipway_gateway::GatewaySettings;
@@ -18,8 +19,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::error::UpError;
+use super::front_door::{self, FrontDoor};
 use super::settings::UpSettings;
-use super::{announce, front_door, housekeeping};
+use super::{announce, housekeeping};
 use crate::data_dir::{ADMIN_TOKEN_FILE, SECRET_KEY_FILE};
 
 /// Longest time the gateway goes on with requests under way; it must fit into the time to stop.
@@ -71,14 +73,16 @@ impl Services {
         gateway_settings.validate().map_err(UpError::Gateway)?;
         let api_settings =
             ApiSettings::from_config(config, vec![config.docker.name.clone()], env!("CARGO_PKG_VERSION"));
-        let api = Api::start(api_settings, backend.clone(), sealer.clone(), None).map_err(UpError::Api)?;
+        let front_door = FrontDoor::default();
+        let companion: Arc<dyn Companion> = Arc::new(front_door.clone());
+        let api = Api::start(api_settings, backend.clone(), sealer.clone(), Some(companion))
+            .map_err(UpError::Api)?;
         let worker = Worker::start(worker_settings, backend, sealer, shutdown.clone())
             .await
             .map_err(UpError::Worker)?;
-        let gateway = config
-            .gateway
-            .enabled
-            .then(|| tokio::spawn(front_door::run(gateway_settings, engine.clone(), shutdown.clone())));
+        let gateway = config.gateway.enabled.then(|| {
+            tokio::spawn(front_door::run(gateway_settings, engine.clone(), front_door, shutdown.clone()))
+        });
         let housekeeping = tokio::spawn(housekeeping::run(embedded, shutdown.clone()));
         let start = StartReport { claims_released, token_made };
         Ok(Self { api, worker, gateway, engine, housekeeping, shutdown, start })
@@ -133,12 +137,9 @@ async fn make_first_token(settings: &UpSettings, backend: &Backend) -> Result<bo
 fn embedded_settings(config: &Config) -> EmbeddedSettings {
     let keep = Duration::from_secs(u64::from(config.data.keep_finished_days) * 24 * 3600);
     EmbeddedSettings {
-        synchronous: match config.data.synchronous {
-            ConfiguredSynchronous::Full => Synchronous::Full,
-            ConfiguredSynchronous::Normal => Synchronous::Normal,
-        },
+        synchronous: config.data.synchronous,
         queue_limit_jobs: config.data.queue_max_jobs,
-        finished_jobs_keep: keep.max(FINISHED_JOBS_KEEP_MIN),
+        finished_jobs_keep: keep,
         ..EmbeddedSettings::default()
     }
 }

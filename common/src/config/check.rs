@@ -39,7 +39,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             config.git.repository_max_bytes <= config.git.mirrors_max_bytes,
             "`git.repository_max_bytes` must not exceed `git.mirrors_max_bytes`",
         ),
-        (config.data.keep_finished_days > 0, "`data.keep_finished_days` must be at least 1"),
+        (config.data.keep_finished_days >= 7, "`data.keep_finished_days` must be at least 7"),
         (
             config.docker.push_to.is_empty() == config.docker.push_credential.is_empty()
                 || config.docker.push_credential.is_empty(),

@@ -59,7 +59,7 @@ fn limits_that_contradict_each_other_are_refused() {
         ("SLIPWAY__SERVER__REQUEST_BODY_MAX_BYTES", "65536"),
         ("SLIPWAY__LIMITS__MEMORY_MIN_BYTES", "99999999999"),
         ("SLIPWAY__GIT__MIRRORS_MAX_BYTES", "1"),
-        ("SLIPWAY__DATA__KEEP_FINISHED_DAYS", "0"),
+        ("SLIPWAY__DATA__KEEP_FINISHED_DAYS", "6"),
         ("SLIPWAY__DOCKER__PUSH_CREDENTIAL", "registry"),
         ("SLIPWAY__TEMPLATES__CI_BUILDER", "kaniko"),
     ] {
