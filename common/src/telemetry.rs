@@ -1,5 +1,7 @@
 //! Logs: one line per event on standard error, as text or JSON.
 
+use std::io::IsTerminal as _;
+
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -26,7 +28,10 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), tracing_subscriber::
     for target in QUIET_TARGETS {
         filter = filter.add_directive(format!("{target}=info").parse()?);
     }
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
