@@ -37,6 +37,29 @@ make_bridge() {
   return 1
 }
 
+# Addresses of the private engine's containers: its bridge, and the networks they make.
+own_addresses=(10.213.0.0/16 10.214.0.0/16)
+paths_open=false
+
+# An engine that keeps its hands off the packet filter gets no help from it either: where another engine's rules drop
+# what they do not know, containers of the private one could not reach each other.
+open_paths() {
+  command -v iptables >/dev/null 2>&1 || return 0
+  local block
+  for block in "${own_addresses[@]}"; do
+    iptables -w -I FORWARD -s "$block" -d "$block" -j ACCEPT 2>/dev/null || return 0
+  done
+  paths_open=true
+}
+
+close_paths() {
+  [ "$paths_open" = true ] || return 0
+  local block
+  for block in "${own_addresses[@]}"; do
+    iptables -w -D FORWARD -s "$block" -d "$block" -j ACCEPT 2>/dev/null || true
+  done
+}
+
 launch() {
   local iptables=$1
   : >"$folder/dockerd.log"
@@ -66,7 +89,7 @@ start_private() {
     folder=$(mktemp -d "${TMPDIR:-/tmp}/slipway-docker.XXXXXX")
     if ! make_bridge 2>"$folder/bridge.log"; then
       why="no network bridge can be made here: $(tail -n 1 "$folder/bridge.log")"
-    elif { ! network_taken && launch true; } || { stop_dockerd; launch false; }; then
+    elif { ! network_taken && launch true; } || { stop_dockerd; open_paths; launch false; }; then
       return 0
     else
       why="dockerd does not start: $(grep -v level=info "$folder/dockerd.log" | tail -n 1)"
@@ -76,14 +99,26 @@ start_private() {
   return 1
 }
 
+# The networks that tests left to the engine outlive it as bridges of this machine.
+own_bridges() {
+  curl --silent --max-time 5 --unix-socket "$folder/docker.sock" http://docker/networks 2>/dev/null |
+    grep -o '"Id":"[0-9a-f]*"' | cut -d '"' -f 4 | cut -c 1-12 | sed 's/^/br-/'
+}
+
 stop_dockerd() {
   [ -n "$dockerd_pid" ] || return 0
+  mapfile -t bridges < <(own_bridges)
   end_process "$dockerd_pid" 30 || note "docker: the private engine had to be killed"
   dockerd_pid=''
+  local link
+  for link in "${bridges[@]}"; do
+    if [ -e "/sys/class/net/$link" ]; then ip link delete "$link" || true; fi
+  done
 }
 
 clean_up() {
   stop_dockerd
+  close_paths
   if [ -n "$bridge" ] && [ -e "/sys/class/net/$bridge" ]; then ip link delete "$bridge" || true; fi
   [ -n "$folder" ] || return 0
   # Mounts first: a folder with something mounted in it cannot be removed.

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -13,6 +11,7 @@ use serde_json::json;
 use slipway_integration_tests::docker_engine;
 use slipway_integration_tests::git_server::{GitServer, TreeFile};
 use slipway_integration_tests::slipway_process::SlipwayProcess;
+use tokio_util::sync::CancellationToken;
 
 const REPOSITORY_TOKEN: &str = "glpat-canary-repository/8d1+f7";
 const ENV_VALUE: &str = "canary-variable=5b90 &e2";
@@ -137,22 +136,23 @@ fn join(lines: &BTreeSet<String>) -> String {
 
 /// Collects the command lines of all processes until it is stopped.
 struct ProcessWatch {
-    stop: Arc<AtomicBool>,
+    stop: CancellationToken,
     seen: tokio::task::JoinHandle<BTreeSet<String>>,
 }
 
 impl ProcessWatch {
     fn start() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopping = Arc::clone(&stop);
-        let seen = tokio::task::spawn_blocking(move || {
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        let seen = tokio::spawn(async move {
             let mut seen = BTreeSet::new();
-            while !stopping.load(Ordering::Relaxed) {
+            while !stopping.is_cancelled() {
                 for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
                     if let Ok(line) = std::fs::read(entry.path().join("cmdline")) {
                         seen.insert(String::from_utf8_lossy(&line).replace('\0', " "));
                     }
                 }
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
             seen
         });
@@ -160,7 +160,7 @@ impl ProcessWatch {
     }
 
     async fn stop(self) -> anyhow::Result<BTreeSet<String>> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.stop.cancel();
         Ok(self.seen.await?)
     }
 }

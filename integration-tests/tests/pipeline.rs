@@ -146,7 +146,7 @@ pipeline_test!(
 );
 
 pipeline_test!(support_containers_are_reachable_by_name, &[], |world| {
-    let cgi = "#!/bin/sh\necho Content-Type: text/plain\necho\nwget -q -O - http://backend:8080/\n";
+    let cgi = "#!/bin/sh\necho Content-Type: text/plain\necho\ntimeout 5 wget -q -O - http://backend:8080/\n";
     let files = [
         page("front"),
         TreeFile::new("cgi-bin/ask", cgi),

@@ -64,7 +64,11 @@ async fn replicas_run_locked_down_beside_their_support() {
 /// Whether a replica reaches the support called `cache` by that name.
 async fn reaches_support(corner: &Corner, container: &str) -> bool {
     let exec = bollard::models::ExecConfig {
-        cmd: Some(["wget", "-q", "-O", "-", "http://cache:8080/index.html"].map(str::to_owned).to_vec()),
+        cmd: Some(
+            ["timeout", "5", "wget", "-q", "-O", "-", "http://cache:8080/index.html"]
+                .map(str::to_owned)
+                .to_vec(),
+        ),
         attach_stdout: Some(true),
         ..Default::default()
     };
@@ -73,10 +77,13 @@ async fn reaches_support(corner: &Corner, container: &str) -> bool {
         corner.docker.start_exec(&created.id, None::<bollard::exec::StartExecOptions>).await.unwrap();
     let bollard::exec::StartExecResults::Attached { mut output, .. } = started else { return false };
     let mut text = String::new();
-    while let Some(Ok(chunk)) = output.next().await {
-        text.push_str(&chunk.to_string());
-    }
-    text.contains("hello")
+    let all = async {
+        while let Some(Ok(chunk)) = output.next().await {
+            text.push_str(&chunk.to_string());
+        }
+    };
+    let answered = tokio::time::timeout(Duration::from_secs(20), all).await.is_ok();
+    answered && text.contains("hello")
 }
 
 #[tokio::test]
