@@ -7,6 +7,7 @@ pub mod facts;
 pub mod id;
 pub mod image;
 pub mod job;
+pub mod label;
 pub mod live;
 pub mod name;
 pub mod request;

@@ -8,31 +8,10 @@ use std::{
 };
 
 use serde::Serialize;
+pub use slipway_common::model::label::{self, RoutingState};
 
 #[cfg(test)]
 mod tests;
-
-/// Labels a container declares its place with.
-pub mod label {
-    /// `true` on everything Slipway made.
-    pub const MANAGED: &str = "io.slipway.managed";
-    /// Slug of the project.
-    pub const PROJECT: &str = "io.slipway.project";
-    /// Slug of the environment.
-    pub const ENVIRONMENT: &str = "io.slipway.environment";
-    /// Identifier of the deployment.
-    pub const DEPLOYMENT: &str = "io.slipway.deployment";
-    /// `app` or `support`; only `app` is routed.
-    pub const ROLE: &str = "io.slipway.role";
-    /// Port the application listens on inside its container.
-    pub const PORT: &str = "io.slipway.port";
-    /// Stable host port of the application; absent when it is not routed.
-    pub const GATEWAY_PORT: &str = "io.slipway.gateway.port";
-    /// Path of the health check; absent for a mere connection check.
-    pub const HEALTH_PATH: &str = "io.slipway.health.path";
-    /// Network whose address is used; absent for the first one by name.
-    pub const NETWORK: &str = "io.slipway.network";
-}
 
 /// The application a port belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -75,30 +54,6 @@ pub enum Activity {
     Interrupted,
     /// Never started, exited or dying: keeps a port only when nobody else wants it.
     Ended,
-}
-
-/// The routing state a container's name says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RoutingState {
-    /// `…-starting`: not routed yet.
-    Starting,
-    /// Any other name: gets requests.
-    Serving,
-    /// `…-draining`: no new requests.
-    Draining,
-}
-
-impl RoutingState {
-    /// Reads the state off a container name.
-    pub fn of_name(name: &str) -> Self {
-        if name.ends_with("-starting") {
-            Self::Starting
-        } else if name.ends_with("-draining") {
-            Self::Draining
-        } else {
-            Self::Serving
-        }
-    }
 }
 
 /// How a replica's health is checked.
