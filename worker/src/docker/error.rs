@@ -63,6 +63,12 @@ pub enum DockerError {
         #[source]
         source: ContextError,
     },
+    /// An image the build stood on was removed from the engine while it ran.
+    #[error("the build lost an image it was using: {reason}")]
+    CacheLost {
+        /// What the builder said.
+        reason: String,
+    },
     /// A step of the Dockerfile failed.
     #[error("the build failed at {step}: {reason}")]
     BuildFailed {
@@ -183,6 +189,7 @@ impl DockerError {
             Self::PullFailed { .. } => "image_pull_failed",
             Self::RegistryAuth { .. } => "registry_unauthorized",
             Self::Context { source } => source.code(),
+            Self::CacheLost { .. } => "build_cache_lost",
             Self::BuildFailed { .. } => "build_failed",
             Self::NeedsBuildKit { .. } => "buildkit_required",
             Self::Exited { .. } => "container_exited",
@@ -205,6 +212,7 @@ impl DockerError {
             Self::Unreachable { .. }
             | Self::TimedOut { .. }
             | Self::PullFailed { .. }
+            | Self::CacheLost { .. }
             | Self::DiskFull { .. } => FailureClass::Transient,
             Self::Engine { status, .. } if *status == 0 || *status >= 500 || *status == 409 => {
                 FailureClass::Transient
@@ -236,6 +244,9 @@ impl DockerError {
             Self::ImageNotFound { .. } => "Check the image's name and tag.",
             Self::PullFailed { .. } => "Check that the engine can reach the registry of this image.",
             Self::RegistryAuth { .. } => "Store credentials for this registry, or check those stored.",
+            Self::CacheLost { .. } => {
+                "Somebody removed images while it ran; the next attempt builds them again."
+            }
             Self::BuildFailed { .. } => "Read the last lines of the build's output.",
             Self::NeedsBuildKit { .. } => {
                 "Replace `RUN --mount`, `COPY --link`, `COPY --chmod` and here-documents in the Dockerfile by \
@@ -274,6 +285,7 @@ impl DockerError {
             | Self::TimedOut { .. }
             | Self::Engine { .. }
             | Self::ImageNotFound { .. }
+            | Self::CacheLost { .. }
             | Self::PullFailed { .. }
             | Self::RegistryAuth { .. }
             | Self::Context { .. }

@@ -78,6 +78,9 @@ impl Outcome {
         if reason.contains("no space left on device") {
             return DockerError::DiskFull { operation: "build" };
         }
+        if lost_an_image(&reason) {
+            return DockerError::CacheLost { reason };
+        }
         if needs_buildkit(&reason, self.has_heredoc) {
             return DockerError::NeedsBuildKit { reason };
         }
@@ -124,6 +127,19 @@ fn needs_buildkit(reason: &str, has_heredoc: bool) -> bool {
         || (has_heredoc && (reason.contains("unknown instruction") || exit_code(reason).is_some()))
 }
 
+/// Words by which the classic builder tells that an image of its cache, known by its id, is gone: another build of the
+/// same layers was cleaned up meanwhile.
+fn lost_an_image(reason: &str) -> bool {
+    [
+        "failed to get digest sha256:",
+        "No such image: sha256:",
+        "layer does not exist",
+        "unknown parent image ID",
+    ]
+    .iter()
+    .any(|words| reason.contains(words))
+}
+
 /// `The command '/bin/sh -c make' returned a non-zero code: 2` → 2.
 fn exit_code(reason: &str) -> Option<i64> {
     reason.rsplit_once("returned a non-zero code: ")?.1.trim().parse().ok()
@@ -137,12 +153,33 @@ fn base_image(step: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use slipway_common::failure::FailureClass;
+
     use super::*;
 
     struct Discard;
 
     impl LogSink for Discard {
         fn line(&self, _line: &str) {}
+    }
+
+    #[test]
+    fn an_image_removed_meanwhile_is_worth_another_attempt() {
+        let id = "b".repeat(64);
+        for words in [
+            format!(
+                "failed to get digest sha256:{id}: open /imagedb/content/sha256/{id}: no such file or directory"
+            ),
+            format!("No such image: sha256:{id}"),
+            "layer does not exist".to_owned(),
+        ] {
+            let error = outcome_of("Step 5/10 : LABEL a=b\n", &words);
+            assert_eq!(
+                (error.code(), error.class()),
+                ("build_cache_lost", FailureClass::Transient),
+                "{words}"
+            );
+        }
     }
 
     fn outcome_of(stream: &str, error: &str) -> DockerError {
