@@ -66,24 +66,29 @@ impl TokenCache {
     }
 }
 
-/// Creates the token `admin` when there is no token at all, and answers it. It is stored hashed only: this is
-/// the one time it can be seen.
+/// Creates the token `admin` when there is no token at all; answers whether it did. It is stored hashed only, so
+/// `hand_over` is the one time it can be seen. That comes first: a crash in between leaves a token nobody knows of
+/// rather than one nobody has.
 ///
 /// # Errors
-/// When the tokens cannot be read or the new one cannot be kept.
-pub async fn ensure_first_token(backend: &Backend) -> Result<Option<SecretString>, FirstTokenError> {
+/// When the tokens cannot be read, or the new one cannot be handed over or kept.
+pub async fn ensure_first_token(
+    backend: &Backend,
+    hand_over: impl FnOnce(&SecretString) -> std::io::Result<()>,
+) -> Result<bool, FirstTokenError> {
     let known = backend.store.tokens().await.map_err(FirstTokenError::Read)?;
     if !known.is_empty() {
-        return Ok(None);
+        return Ok(false);
     }
     let token = generate_token().map_err(FirstTokenError::Generate)?;
+    hand_over(&token).map_err(FirstTokenError::HandOver)?;
     let stored = StoredToken {
         name: FIRST_TOKEN.to_owned(),
         sha256: token_sha256(&token),
         created_at: Timestamp::now(),
     };
     backend.record(&Record::TokenCreated(stored)).await.map_err(FirstTokenError::Keep)?;
-    Ok(Some(token))
+    Ok(true)
 }
 
 /// Why the first token could not be made.
@@ -95,6 +100,9 @@ pub enum FirstTokenError {
     /// No token could be generated.
     #[error("no token could be generated")]
     Generate(#[source] slipway_common::secrets::SecretError),
+    /// The token could not be handed over.
+    #[error("the first token could not be written")]
+    HandOver(#[source] std::io::Error),
     /// The token could not be kept.
     #[error("the first token could not be kept")]
     Keep(#[source] slipway_common::backend::RecordError),
@@ -187,6 +195,24 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_first_token_nobody_got_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = slipway_common::embedded::EmbeddedSettings::default();
+        let embedded = slipway_common::embedded::Embedded::open(folder.path(), &settings).unwrap();
+        let backend = embedded.backend();
+        let lost = ensure_first_token(&backend, |_| Err(std::io::Error::other("no disk"))).await;
+        assert!(matches!(lost, Err(FirstTokenError::HandOver(_))));
+        let mut handed_over = None;
+        let made = ensure_first_token(&backend, |token| {
+            handed_over = Some(token_sha256(token));
+            Ok(())
+        });
+        assert!(made.await.unwrap(), "the next start makes one");
+        assert!(backend.store.token(&handed_over.unwrap()).await.unwrap().is_some());
+        assert!(!ensure_first_token(&backend, |_| panic!("one is enough")).await.unwrap());
+    }
 
     #[test]
     fn a_request_through_a_proxy_is_not_from_this_machine() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use slipway_api::{Api, ApiHandle, ApiSettings, Companion, ensure_first_token};
 use slipway_common::Backend;
 use slipway_common::config::Config;
@@ -125,13 +125,10 @@ impl Services {
 }
 
 async fn make_first_token(settings: &UpSettings, backend: &Backend) -> Result<bool, UpError> {
-    let Some(token) = ensure_first_token(backend).await.map_err(UpError::FirstToken)? else {
-        return Ok(false);
-    };
     let path = settings.file(ADMIN_TOKEN_FILE);
-    write_private(&path, format!("{}\n", token.expose_secret()).as_bytes())
-        .map_err(|source| UpError::Write { path, source })?;
-    Ok(true)
+    let hand_over =
+        |token: &SecretString| write_private(&path, format!("{}\n", token.expose_secret()).as_bytes());
+    ensure_first_token(backend, hand_over).await.map_err(UpError::FirstToken)
 }
 
 fn embedded_settings(config: &Config) -> EmbeddedSettings {
