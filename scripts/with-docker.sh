@@ -15,7 +15,7 @@ if [ "${1:-}" = --required ]; then
 fi
 [ $# -gt 0 ] || die "usage: with-docker.sh [--required] COMMAND..."
 
-folder='' dockerd_pid='' bridge='' child=''
+folder='' dockerd_pid='' bridge='' child='' skipped=''
 
 # Whether another engine has set up this machine's network already; a second one must then keep its hands off it.
 network_taken() {
@@ -141,10 +141,19 @@ fi
 
 # The command runs in a process group of its own and gets the signals that reach this script, so that it can clean
 # up before the engine ends.
+# Without an engine, tests that need one say so in a line each on standard error; those are counted.
+if [ -n "${SLIPWAY_TEST_DOCKER:-}" ]; then
+  exec 3>&2
+else
+  skipped=$(mktemp)
+  exec 3> >(trap '' INT TERM; tee "$skipped" >&2)
+  counter=$!
+fi
 set -m
-"$@" &
+"$@" 2>&3 3>&- &
 child=$!
 set +m
+exec 3>&-
 trap 'kill -INT -- -"$child" 2>/dev/null || true' INT
 trap 'kill -TERM -- -"$child" 2>/dev/null || true' TERM HUP
 status=0
@@ -152,4 +161,9 @@ while :; do
   wait "$child" && status=0 || status=$?
   gone "$child" && break
 done
+if [ -n "$skipped" ]; then
+  wait "$counter" || true
+  note "docker: $(grep -c '^SKIP docker:' "$skipped" || true) tests were skipped for want of an engine"
+  rm -f "$skipped"
+fi
 exit "$status"
