@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use jiff::Timestamp;
 use slipway_common::Backend;
-use slipway_common::model::{DeploymentId, JobId};
+use slipway_common::model::{DeploymentId, JobId, RequestKey};
 use slipway_common::secrets::Sealer;
 use slipway_common::store::Reservation;
 
@@ -17,11 +17,13 @@ const HEADER: &str = "Idempotency-Key";
 const KEY_MAX_BYTES: usize = 255;
 
 /// The ids and the time under which a request goes on; the answer is made of nothing else that changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(crate) deployment: DeploymentId,
     pub(crate) job: JobId,
     pub(crate) at: Timestamp,
+    /// The key it came under, if any.
+    pub(crate) request: Option<RequestKey>,
     /// Whether an earlier request under the same key may have been carried out.
     pub(crate) repeated: bool,
 }
@@ -33,6 +35,7 @@ impl Ticket {
             deployment: deployment.unwrap_or_else(DeploymentId::generate),
             job: job.unwrap_or_else(JobId::generate),
             at: Timestamp::now(),
+            request: None,
             repeated: false,
         }
     }
@@ -73,7 +76,8 @@ pub(crate) async fn ticket(
         return Err(Refusal::KeyReused);
     }
     let repeated = bound != wanted;
-    Ok(Ticket { deployment: bound.deployment, job: bound.job, at: bound.at, repeated })
+    let request = Some(RequestKey { scope: bound.scope, fingerprint: bound.fingerprint });
+    Ok(Ticket { deployment: bound.deployment, job: bound.job, at: bound.at, request, repeated })
 }
 
 /// The key of the request, if it has one.

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use section::{
-    AuthConfig, DataConfig, DockerConfig, GatewayConfig, GitConfig, LogConfig, ServerConfig, Synchronous,
-    TemplateConfig, WorkerConfig,
+    AuthConfig, BrokerConfig, DataConfig, DockerConfig, GatewayConfig, GitConfig, HealthConfig, LogConfig,
+    RedisConfig, SecretsConfig, ServerConfig, Synchronous, TemplateConfig, WorkerConfig,
 };
 
 use crate::model::request::RequestLimits;
@@ -33,6 +33,14 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What is kept on disk.
     pub data: DataConfig,
+    /// Keys.
+    pub secrets: SecretsConfig,
+    /// RabbitMQ.
+    pub broker: BrokerConfig,
+    /// Redis.
+    pub redis: RedisConfig,
+    /// Where processes without an API say how they are.
+    pub health: HealthConfig,
     /// What a request may ask for.
     pub limits: RequestLimits,
     /// The worker.
@@ -95,6 +103,8 @@ impl Config {
             .try_parsing(true)
             .list_separator(",")
             .with_list_parse_key("templates.ci_runner_tags")
+            .with_list_parse_key("broker.urls")
+            .with_list_parse_key("redis.sentinels")
             .source(Some(
                 environment.into_iter().filter(|(name, _)| name.starts_with("SLIPWAY__")).collect(),
             ));

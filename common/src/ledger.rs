@@ -37,8 +37,8 @@ pub enum LedgerError {
 /// The append-only record.
 #[async_trait]
 pub trait Ledger: Send + Sync + std::fmt::Debug {
-    /// Appends one record durably.
-    async fn append(&self, record: &Record) -> Result<Offset, LedgerError>;
+    /// Appends one record durably. Where it lies is known to who reads it: a broker confirms without saying.
+    async fn append(&self, record: &Record) -> Result<(), LedgerError>;
 
     /// At most `limit` records from `from` on, in order.
     async fn read(&self, from: Offset, limit: usize) -> Result<Vec<(Offset, Record)>, LedgerError>;

@@ -6,10 +6,12 @@
 pub mod backend;
 pub mod config;
 pub mod contract;
+pub mod distributed;
 pub mod embedded;
 pub mod failure;
 pub mod ledger;
 pub mod model;
+pub mod plant;
 pub mod queue;
 pub mod record;
 pub mod secrets;

@@ -20,7 +20,7 @@ pub use event::{Event, EventKind};
 pub use facts::{CommitFact, Facts, ImageFact, InventoryFact, SourceFact, TemplateFact};
 pub use id::{DeploymentId, EventId, JobId, WorkerId};
 pub use image::ImageReference;
-pub use job::{Job, JobKind, JobMessage, JobState};
+pub use job::{Job, JobKind, JobMessage, JobState, RequestKey};
 pub use live::{LiveReplica, LiveState};
 pub use name::{
     CredentialName, EnvName, EnvironmentName, NameError, Project, ProjectSlug, SupportName, TargetName,

@@ -9,7 +9,7 @@
 //! - Q5: a parked job is not delivered before its time, unless woken, and then is.
 //! - Q6: enqueuing a job id that the queue still knows changes nothing.
 //! - Q7: `Claim::deliveries` counts the claims since the job was last parked, this one included.
-//! - Q8: a buried job is kept, with the reason, and never delivered again.
+//! - Q8: a buried job is kept, with the reason, and not delivered again unless it is requeued, and then is.
 //! - Q9: jobs that are due are delivered, oldest first within one project, and a project with many jobs
 //!   does not keep another's waiting for all of them.
 
@@ -71,15 +71,24 @@ pub struct QueueDepth {
 }
 
 /// A job set aside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Buried {
-    /// The job.
-    pub message: JobMessage,
+    /// The job; a name given to it here when its message could not be read.
+    pub id: JobId,
+    /// The message, when it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Box<JobMessage>>,
+    /// The beginning of what could not be read, as far as it is text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     /// Why.
     pub reason: String,
     /// When.
     pub at: Timestamp,
 }
+
+/// Longest part of an unreadable message that is kept.
+pub const UNREADABLE_KEPT_MAX_BYTES: usize = 4_096;
 
 /// Work to do.
 #[async_trait]
@@ -118,4 +127,10 @@ pub trait JobQueue: Send + Sync + std::fmt::Debug {
 
     /// Jobs set aside, newest first.
     async fn buried(&self, limit: usize) -> Result<Vec<Buried>, QueueError>;
+
+    /// Queues a job that was set aside again, due at once; `false` when there is none, or its message cannot be read.
+    async fn requeue(&self, id: JobId, now: Timestamp) -> Result<bool, QueueError>;
+
+    /// Forgets a job that was set aside; `false` when there is none. It stays known, so that it cannot come back.
+    async fn discard(&self, id: JobId, now: Timestamp) -> Result<bool, QueueError>;
 }

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CredentialName, Event};
+use crate::model::{CredentialName, Event, JobId};
+use crate::queue::Buried;
 use crate::secrets::Sealed;
 
 /// One entry of the ledger. Replaying all of them in order rebuilds the store.
@@ -25,6 +26,13 @@ pub enum Record {
     TokenRevoked {
         /// Name of the token.
         name: String,
+    },
+    /// A job was set aside.
+    JobBuried(Buried),
+    /// A job that was set aside is no more: it was queued again or discarded.
+    JobUnburied {
+        /// Which.
+        id: JobId,
     },
 }
 

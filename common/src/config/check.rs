@@ -39,6 +39,38 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             config.git.repository_max_bytes <= config.git.mirrors_max_bytes,
             "`git.repository_max_bytes` must not exceed `git.mirrors_max_bytes`",
         ),
+        (!config.broker.urls.is_empty(), "`broker.urls` must name at least one node"),
+        (
+            !config.broker.prefix.is_empty()
+                && config.broker.prefix.len() <= 64
+                && config
+                    .broker
+                    .prefix
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
+            "`broker.prefix` must be 1 to 64 letters, digits, `-`, `_` or `.`",
+        ),
+        (
+            config.broker.heartbeat_s > 0 && config.broker.heartbeat_s <= 60,
+            "`broker.heartbeat_s` must be from 1 to 60",
+        ),
+        (
+            config.broker.connect_timeout_ms > 0 && config.broker.confirm_timeout_ms > 0,
+            "`broker.connect_timeout_ms` and `broker.confirm_timeout_ms` must be at least 1",
+        ),
+        (
+            config.broker.delivery_hold_max_s * 1_000 > config.worker.claim_ttl_ms,
+            "`broker.delivery_hold_max_s` must be more than `worker.claim_ttl_ms`",
+        ),
+        (
+            config.broker.delivery_limit > config.worker.crashes_max,
+            "`broker.delivery_limit` must exceed `worker.crashes_max`",
+        ),
+        (config.broker.queue_max_jobs > 0, "`broker.queue_max_jobs` must be at least 1"),
+        (
+            config.redis.sentinels.is_empty() == config.redis.master_name.is_empty(),
+            "`redis.sentinels` and `redis.master_name` belong together",
+        ),
         (config.data.keep_finished_days >= 7, "`data.keep_finished_days` must be at least 7"),
         (
             config.docker.push_to.is_empty() == config.docker.push_credential.is_empty()

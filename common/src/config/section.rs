@@ -58,6 +58,78 @@ section!(
 );
 
 section!(
+    /// `[secrets]`
+    SecretsConfig {
+        /// File with the sealing key; empty for the one in the data folder.
+        key_file: String,
+    }
+);
+
+section!(
+    /// `[broker]`
+    BrokerConfig {
+        /// Nodes of one cluster.
+        urls: Vec<String>,
+        /// User; empty for the one of the addresses.
+        username: String,
+        /// File with the password; empty for the one of the addresses.
+        password_file: String,
+        /// Further certificates to trust; empty for none.
+        ca_file: String,
+        /// Beginning of every name.
+        prefix: String,
+        /// Heartbeat of a connection.
+        heartbeat_s: u16,
+        /// Longest wait for a connection.
+        connect_timeout_ms: u64,
+        /// Longest wait for a confirmation.
+        confirm_timeout_ms: u64,
+        /// How often broker and belief are compared.
+        watch_interval_ms: u64,
+        /// Longest time a delivery is held.
+        delivery_hold_max_s: u64,
+        /// Deliveries before the broker sets a message aside.
+        delivery_limit: u32,
+        /// Most jobs in each job queue.
+        queue_max_jobs: u32,
+        /// Days the ledger is kept; 0 for ever.
+        ledger_max_age_days: u32,
+        /// Size of the ledger; 0 for no limit.
+        ledger_max_bytes: u64,
+    }
+);
+
+section!(
+    /// `[redis]`
+    RedisConfig {
+        /// Address, unless Sentinel knows it.
+        url: String,
+        /// Sentinels, `host:port`.
+        sentinels: Vec<String>,
+        /// The primary's name at the sentinels.
+        master_name: String,
+        /// User; empty for the one of the address.
+        username: String,
+        /// File with the password; empty for the one of the address.
+        password_file: String,
+        /// Further certificates to trust; empty for none.
+        ca_file: String,
+        /// Longest wait for a connection.
+        connect_timeout_ms: u64,
+        /// Longest wait for an answer.
+        response_timeout_ms: u64,
+    }
+);
+
+section!(
+    /// `[health]`
+    HealthConfig {
+        /// Where worker and scaler say how they are.
+        listen: std::net::SocketAddr,
+    }
+);
+
+section!(
     /// `[worker]`
     WorkerConfig {
         /// Jobs worked on at once.

@@ -262,10 +262,33 @@ pub async fn q8_buried_is_kept(fixture: &dyn Fixture) {
     let reopened = fixture.restart().await;
     nothing_is_due(&*reopened.queue, later(now, 3_600)).await;
     let buried = reopened.queue.buried(10).await.expect("the queue answers");
-    let found: Vec<_> = buried.into_iter().map(|buried| (buried.message.id, buried.reason)).collect();
+    let found: Vec<_> = buried.into_iter().map(|buried| (buried.id, buried.reason)).collect();
     assert_eq!(found, names, "newest first, with the reasons");
     assert_eq!(reopened.queue.buried(1).await.expect("the queue answers").len(), 1, "no more than asked for");
     depth_becomes(&*reopened.queue, QueueDepth { buried: 2, ..QueueDepth::default() }).await;
+}
+
+/// Q8: a buried job that is requeued is delivered again with a fresh count; a discarded one never.
+pub async fn q8_requeued_or_discarded(fixture: &dyn Fixture) {
+    let backend = fixture.backend().await;
+    let queue = &*backend.queue;
+    let now = Timestamp::now();
+    let (kept, dropped) = (enqueue(&backend, "shop").await, enqueue(&backend, "shop").await);
+    for _ in 0..2 {
+        let claimed = claim(queue, now).await;
+        queue.bury(&claimed, "poison", now).await.expect("the claim holds");
+    }
+    depth_becomes(queue, QueueDepth { buried: 2, ..QueueDepth::default() }).await;
+    assert!(queue.requeue(kept.id, now).await.expect("the queue answers"));
+    assert!(!queue.requeue(kept.id, now).await.expect("the queue answers"), "it is not buried any more");
+    assert!(queue.discard(dropped.id, now).await.expect("the queue answers"));
+    assert!(!queue.discard(dropped.id, now).await.expect("the queue answers"), "it is gone");
+    let reopened = fixture.restart().await;
+    let again = claim(&*reopened.queue, now).await;
+    assert_eq!((again.message, again.deliveries), (kept, 1));
+    assert!(reopened.queue.buried(10).await.expect("the queue answers").is_empty());
+    reopened.queue.enqueue(&dropped).await.expect("a repetition is fine");
+    nothing_is_due(&*reopened.queue, now).await;
 }
 
 /// Q9: within one project the oldest job comes first.

@@ -47,6 +47,7 @@ pub fn deploy_job(name: &str, accepted_at: Timestamp) -> JobMessage {
         environment: spec.environment.clone(),
         user: "ada".to_owned(),
         accepted_at,
+        request: None,
         kind: JobKind::Deploy { spec: Box::new(spec), facts: Facts::default() },
     }
 }

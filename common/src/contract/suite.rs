@@ -28,6 +28,7 @@ macro_rules! contract_suite {
                 q6_enqueue_is_idempotent,
                 q7_counts_deliveries,
                 q8_buried_is_kept,
+                q8_requeued_or_discarded,
                 q9_oldest_first_in_a_project,
                 q9_fair_between_projects,
                 wait_is_a_prompt_hint,

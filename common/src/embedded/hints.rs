@@ -44,7 +44,9 @@ impl Hints {
             Record::CredentialStored(_)
             | Record::CredentialDeleted { .. }
             | Record::TokenCreated(_)
-            | Record::TokenRevoked { .. } => {}
+            | Record::TokenRevoked { .. }
+            | Record::JobBuried(_)
+            | Record::JobUnburied { .. } => {}
         }
     }
 

@@ -20,6 +20,8 @@ pub(super) fn subject(record: &Record) -> Option<String> {
         Record::CredentialDeleted { name } => Some(format!("credential/{name}")),
         Record::TokenCreated(token) => Some(format!("token/{}", token.name)),
         Record::TokenRevoked { name } => Some(format!("token/{name}")),
+        Record::JobBuried(buried) => Some(format!("buried/{}", buried.id)),
+        Record::JobUnburied { id } => Some(format!("buried/{id}")),
     }
 }
 
@@ -67,6 +69,8 @@ pub(super) fn project(connection: &Connection, position: Option<i64>, record: &R
             connection.prepare_cached("DELETE FROM tokens WHERE name = ?1")?.execute([name])?;
             Ok(0)
         }
+        // What is set aside stands in the queue itself here.
+        Record::JobBuried(_) | Record::JobUnburied { .. } => Ok(0),
     }
 }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
+use uuid::Uuid;
 
 use super::codec::{Key, after, from_json, key, micros, micros_up, signed, to_json, unsigned};
 use super::fault::Fault;
 use super::hints::Hints;
 use super::{Shared, ledger};
 use crate::model::{Event, JobId, JobMessage, WorkerId};
-use crate::queue::{Buried, Claim, JobQueue, QueueDepth, QueueError};
+use crate::queue::{Buried, Claim, JobQueue, QueueDepth, QueueError, UNREADABLE_KEPT_MAX_BYTES};
 use crate::record::Record;
 use crate::store::Change;
 
@@ -145,6 +146,16 @@ impl JobQueue for Shared {
     async fn buried(&self, limit: usize) -> Result<Vec<Buried>, QueueError> {
         Ok(self.read(move |connection| buried(connection, signed(limit))).await?)
     }
+
+    async fn requeue(&self, id: JobId, now: Timestamp) -> Result<bool, QueueError> {
+        let requeued =
+            self.write_and_hint(move |connection| requeue(connection, id, micros(now)), Hints::job_due);
+        Ok(requeued.await?)
+    }
+
+    async fn discard(&self, id: JobId, now: Timestamp) -> Result<bool, QueueError> {
+        Ok(self.write(move |connection| discard(connection, id, micros(now))).await?)
+    }
 }
 
 impl Shared {
@@ -198,7 +209,11 @@ fn insert(connection: &Connection, job: &Key, project: &str, accepted: i64, body
     connection
         .prepare_cached("INSERT INTO queue (job, project, at, message) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![job, project, accepted, body])?;
-    // A project that had no jobs joins at the end of the row.
+    join_turns(connection, project)
+}
+
+/// A project that had no jobs joins at the end of the row.
+fn join_turns(connection: &Connection, project: &str) -> Result<(), Fault> {
     connection
         .prepare_cached(
             "INSERT INTO queue_turns (project, turn)
@@ -346,16 +361,49 @@ fn depth(connection: &Connection, now: i64) -> Result<QueueDepth, Fault> {
 
 fn buried(connection: &Connection, limit: i64) -> Result<Vec<Buried>, Fault> {
     let mut select = connection.prepare_cached(
-        "SELECT message, COALESCE(reason, ''), at FROM queue WHERE state = ?1
-         ORDER BY at DESC, ordinal DESC LIMIT ?2",
+        "SELECT job, state, message, COALESCE(reason, ''), at FROM queue WHERE state IN (?1, ?2)
+         ORDER BY at DESC, ordinal DESC LIMIT ?3",
     )?;
-    let mut rows = select.query(params![BURIED, limit])?;
+    let mut rows = select.query(params![BURIED, UNREADABLE, limit])?;
     let mut buried = Vec::new();
     while let Some(row) = rows.next()? {
-        let body: String = row.get(0)?;
-        let at = Timestamp::from_microsecond(row.get(2)?)
+        let (job, state, body): (Key, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let at = Timestamp::from_microsecond(row.get(4)?)
             .map_err(|error| Fault::Corrupt { what: "time", reason: error.to_string() })?;
-        buried.push(Buried { message: from_json("job", &body)?, reason: row.get(1)?, at });
+        let message = if state == BURIED { Some(Box::new(from_json("job", &body)?)) } else { None };
+        let unreadable = message.is_none().then(|| beginning(&body).to_owned());
+        let id = JobId::from(Uuid::from_bytes(job));
+        buried.push(Buried { id, message, unreadable, reason: row.get(3)?, at });
     }
     Ok(buried)
+}
+
+/// As much of `body` as is kept of an unreadable message.
+fn beginning(body: &str) -> &str {
+    body.get(..body.floor_char_boundary(UNREADABLE_KEPT_MAX_BYTES)).unwrap_or_default()
+}
+
+fn requeue(connection: &Connection, id: JobId, now: i64) -> Result<bool, Fault> {
+    let job = key(id.as_uuid());
+    let requeued = connection
+        .prepare_cached(
+            "UPDATE queue SET state = ?2, at = ?3, deliveries = 0, reason = NULL WHERE job = ?1 AND state = ?4",
+        )?
+        .execute(params![job, READY, now, BURIED])?;
+    if requeued == 0 {
+        return Ok(false);
+    }
+    connection.execute("UPDATE queue_size SET alive = alive + 1", [])?;
+    let project: String = connection
+        .prepare_cached("SELECT project FROM queue WHERE job = ?1")?
+        .query_row([job], |row| row.get(0))?;
+    join_turns(connection, &project)?;
+    Ok(true)
+}
+
+fn discard(connection: &Connection, id: JobId, now: i64) -> Result<bool, Fault> {
+    let discarded = connection
+        .prepare_cached("UPDATE queue SET state = ?2, at = ?3 WHERE job = ?1 AND state IN (?4, ?5)")?
+        .execute(params![key(id.as_uuid()), FINISHED, now, BURIED, UNREADABLE])?;
+    Ok(discarded > 0)
 }

@@ -67,8 +67,20 @@ pub struct JobMessage {
     pub user: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// The idempotency key it came under, so that the key stays bound to the job when the store is rebuilt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestKey>,
     /// What to do.
     pub kind: JobKind,
+}
+
+/// The idempotency key of a request and what it was bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestKey {
+    /// Who sent it and under which key; the scope of the reservation.
+    pub scope: String,
+    /// Keyed hash of the request.
+    pub fingerprint: String,
 }
 
 impl JobMessage {

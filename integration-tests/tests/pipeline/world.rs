@@ -138,6 +138,7 @@ impl World {
             environment: spec.environment.clone(),
             user: "test".to_owned(),
             accepted_at: Timestamp::now(),
+            request: None,
             kind: JobKind::Deploy { spec: Box::new(spec), facts: Facts::default() },
         };
         submit(&self.backend, &message).await?;
@@ -155,6 +156,7 @@ impl World {
             environment: deployment.environment,
             user: "test".to_owned(),
             accepted_at: Timestamp::now(),
+            request: None,
             kind: JobKind::Stop { target: deployment.target },
         };
         Ok(submit(&self.backend, &message).await?)

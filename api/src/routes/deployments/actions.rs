@@ -60,7 +60,13 @@ pub(crate) async fn stop(
     let deployment = find(&shared.backend, &id).await?;
     let at_work = || deployment.jobs.iter().filter(|job| !job.state.is_terminal());
     if let Some(job) = at_work().find(|job| job.kind == "stop") {
-        let ticket = Ticket { deployment: deployment.id, job: job.id, at: job.accepted_at, repeated: true };
+        let ticket = Ticket {
+            deployment: deployment.id,
+            job: job.id,
+            at: job.accepted_at,
+            request: None,
+            repeated: true,
+        };
         return Ok(accepted(&ticket, DeploymentState::Stopping));
     }
     let is_over = matches!(deployment.state, DeploymentState::Stopped | DeploymentState::Superseded);
@@ -77,6 +83,7 @@ pub(crate) async fn stop(
         environment: deployment.environment.clone(),
         user: user.0,
         accepted_at: ticket.at,
+        request: None,
         kind: JobKind::Stop { target: deployment.target.clone() },
     };
     submit(&shared.backend, &message).await?;

@@ -110,6 +110,7 @@ pub(super) fn deploy_message(
         environment: spec.environment.clone(),
         user,
         accepted_at: ticket.at,
+        request: ticket.request.clone(),
         kind: JobKind::Deploy { spec: Box::new(spec), facts },
     }
 }

@@ -93,7 +93,10 @@ async fn an_unreadable_job_is_set_aside_and_the_next_one_served() {
     assert_eq!(claim(&backend).await.unwrap().message.id, healthy.id);
     assert!(claim(&backend).await.is_none());
     assert_eq!(backend.queue.depth(Timestamp::now()).await.unwrap().buried, 1);
-    assert!(backend.queue.buried(10).await.unwrap().is_empty(), "there is no message to show");
+    let [buried] = &backend.queue.buried(10).await.unwrap()[..] else { panic!("one is set aside") };
+    assert_eq!((buried.message.as_ref(), buried.unreadable.as_deref()), (None, Some("{\"version\":")));
+    assert!(!backend.queue.requeue(buried.id, Timestamp::now()).await.unwrap(), "nobody could read it");
+    assert!(backend.queue.discard(buried.id, Timestamp::now()).await.unwrap());
 }
 
 #[tokio::test]

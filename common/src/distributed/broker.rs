@@ -1,0 +1,1 @@
+//! The connection to RabbitMQ: supervised, with own deadlines, confirms and subscriptions.

@@ -1,0 +1,1 @@
+//! The ledger: a stream at the broker.

@@ -1,0 +1,1 @@
+//! The projector: applies the ledger to the store, from where it stopped or from the beginning.

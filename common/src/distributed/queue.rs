@@ -1,0 +1,1 @@
+//! The queue: jobs on quorum queues, with an index in Redis beside them.

@@ -1,0 +1,1 @@
+//! The store: a projection of the ledger in Redis.
