@@ -1,5 +1,8 @@
-//! Planted faults: known mistakes that the fault suites must catch before they are trusted. The switch exists in
-//! debug builds only; in a release build nothing is ever planted and the branches are compiled out.
+//! Switches for the fault suites: planted faults, known mistakes that the suites must catch before they are trusted,
+//! and jobs cut short, so that thousands of them have an effect that is cheap and can be counted. The switches exist
+//! in debug builds only; in a release build nothing is ever planted or cut, and the branches are compiled out.
+
+use crate::model::Stage;
 
 /// Environment variable that plants one fault.
 pub const PLANT_VARIABLE: &str = "SLIPWAY_PLANT";
@@ -56,5 +59,25 @@ fn planted() -> Option<Plant> {
         let plant = Plant::ALL.into_iter().find(|plant| plant.as_str() == named);
         tracing::warn!(plant = named, known = plant.is_some(), "a fault is planted in this process");
         plant
+    })
+}
+
+/// Environment variable that names the last stage jobs perform; the later ones count as passed.
+pub const LAST_STAGE_VARIABLE: &str = "SLIPWAY_LAST_STAGE";
+
+/// Whether jobs of this process perform `stage`. Always `true` in a release build.
+#[must_use]
+pub fn performs(stage: Stage) -> bool {
+    !cfg!(debug_assertions) || last_stage().is_none_or(|last| stage <= last)
+}
+
+/// What the environment names, looked up once.
+fn last_stage() -> Option<Stage> {
+    static LAST: std::sync::OnceLock<Option<Stage>> = std::sync::OnceLock::new();
+    *LAST.get_or_init(|| {
+        let named = std::env::var(LAST_STAGE_VARIABLE).ok()?;
+        let last = Stage::DEPLOY.into_iter().find(|stage| stage.to_string() == named);
+        tracing::warn!(stage = named, known = last.is_some(), "jobs of this process end early");
+        last
     })
 }

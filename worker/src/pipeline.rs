@@ -7,6 +7,7 @@ use slipway_common::failure::{FAILURE_LOG_LINES_MAX, Failure};
 use slipway_common::model::{
     Deployment, DeploymentId, DeploymentSpec, EventKind, Facts, JobKind, JobState, Stage,
 };
+use slipway_common::plant;
 use slipway_common::telemetry::chain;
 
 use crate::journal::JournalError;
@@ -61,7 +62,7 @@ async fn run_deploy(
     let reached = stage_reached(run, deployment);
     for stage in Stage::DEPLOY {
         // A stage that was passed without a fact had nothing to do.
-        if facts.has(stage) || reached.is_some_and(|reached| stage < reached) {
+        if !plant::performs(stage) || facts.has(stage) || reached.is_some_and(|reached| stage < reached) {
             continue;
         }
         let attempt = attempt_at(run, deployment, stage);
@@ -72,8 +73,8 @@ async fn run_deploy(
         }
     }
     let job = deployment.job(run.message.id).map(|job| &job.state);
-    if matches!(job, Some(JobState::Queued | JobState::Waiting { .. })) && deployment.facts.has(Stage::Apply)
-    {
+    let waits = matches!(job, Some(JobState::Queued | JobState::Waiting { .. }));
+    if (waits && deployment.facts.has(Stage::Apply)) || !plant::performs(Stage::Apply) {
         run.journal.event(EventKind::StageStarted { stage: Stage::Apply, attempt: 1 }).await?;
     }
     replace_previous(run).await?;
