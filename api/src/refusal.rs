@@ -222,12 +222,24 @@ fn queue(error: &QueueError) -> Problem {
             tracing::warn!(error = %error, "the queue is unavailable");
             unavailable("queue_unavailable", "The queue cannot be used now; try again.")
         }
+        QueueError::Unknown { .. } => {
+            tracing::warn!(error = %error, "the outcome of a publication is unknown");
+            outcome_unknown()
+        }
         QueueError::Full { limit_jobs } => unavailable(
             "queue_full",
             format!("The queue holds {limit_jobs} jobs, which is its limit; try again later."),
         ),
         QueueError::ClaimLost { .. } => internal(error),
     }
+}
+
+fn outcome_unknown() -> Problem {
+    unavailable(
+        "outcome_unknown",
+        "It is not known whether the request will be carried out. Repeat it with the same Idempotency-Key: it is \
+         carried out once.",
+    )
 }
 
 fn ledger(error: &LedgerError) -> Problem {

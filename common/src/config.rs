@@ -2,6 +2,7 @@
 //! once. After `load` nothing is missing and the limits fit each other.
 
 mod check;
+mod mask;
 mod section;
 
 #[cfg(test)]
@@ -113,6 +114,19 @@ impl Config {
             .map_err(|error| setting_error(&error.path().to_string(), error.inner()))?;
         check::check(&config)?;
         Ok(config)
+    }
+}
+
+impl Config {
+    /// The settings as they may be shown: passwords in addresses are `***`.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let mut shown = self.clone();
+        shown.broker.urls = self.broker.urls.iter().map(|url| mask::password(url)).collect();
+        shown.redis.url = mask::password(&self.redis.url);
+        shown.redis.sentinels = self.redis.sentinels.iter().map(|url| mask::password(url)).collect();
+        shown.docker.host = mask::password(&self.docker.host);
+        shown
     }
 }
 

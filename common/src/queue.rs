@@ -30,6 +30,12 @@ pub enum QueueError {
         /// What the adapter met.
         reason: String,
     },
+    /// The queue did not say in time whether it took what it was given.
+    #[error("it is not known whether the queue took it: {reason}")]
+    Unknown {
+        /// What the adapter met.
+        reason: String,
+    },
     /// The queue holds as many jobs as it may.
     #[error("the queue is full: it holds {limit_jobs} jobs")]
     Full {
@@ -90,6 +96,9 @@ pub struct Buried {
 /// Longest part of an unreadable message that is kept.
 pub const UNREADABLE_KEPT_MAX_BYTES: usize = 4_096;
 
+/// Most jobs set aside that are looked through for one of them.
+pub const BURIED_SEARCHED_MAX: usize = 10_000;
+
 /// Work to do.
 #[async_trait]
 pub trait JobQueue: Send + Sync + std::fmt::Debug {
@@ -127,6 +136,12 @@ pub trait JobQueue: Send + Sync + std::fmt::Debug {
 
     /// Jobs set aside, newest first.
     async fn buried(&self, limit: usize) -> Result<Vec<Buried>, QueueError>;
+
+    /// The job set aside under this id, if it is among the newest [`BURIED_SEARCHED_MAX`].
+    async fn buried_job(&self, id: JobId) -> Result<Option<Buried>, QueueError> {
+        let buried = self.buried(BURIED_SEARCHED_MAX).await?;
+        Ok(buried.into_iter().find(|buried| buried.id == id))
+    }
 
     /// Queues a job that was set aside again, due at once; `false` when there is none, or its message cannot be read.
     async fn requeue(&self, id: JobId, now: Timestamp) -> Result<bool, QueueError>;

@@ -14,6 +14,7 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 /// Length of the sealing key.
 pub const KEY_LENGTH_BYTES: usize = 32;
@@ -188,10 +189,25 @@ impl Sealer {
     /// A keyed hash (HMAC-SHA-256, hexadecimal): equal for equal input, and no way back without the key.
     #[must_use]
     pub fn fingerprint(&self, input: &[u8]) -> String {
+        hex(&self.mac(&[input]))
+    }
+
+    /// An id (UUIDv8) that follows from `input` and the key; `purpose` keeps ids of different things apart.
+    #[must_use]
+    pub fn derived_id(&self, purpose: &str, input: &[u8]) -> Uuid {
+        let mac = self.mac(&[b"derived id\0", purpose.as_bytes(), b"\0", input]);
+        let mut bytes = [0; 16];
+        for (byte, from) in bytes.iter_mut().zip(mac) {
+            *byte = from;
+        }
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(self.mac_key.as_slice())
             .expect("HMAC takes a key of any length");
-        mac.update(input);
-        hex(&mac.finalize().into_bytes())
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -264,6 +280,19 @@ mod tests {
         assert!(!format!("{sealed:?} {:?}", sealer()).contains("hunter2"));
         assert!(!serde_json::to_string(&sealed).unwrap().contains("hunter2"));
         assert_ne!(sealed, sealer().seal("a", &SecretString::from("hunter2")).unwrap(), "fresh nonces");
+    }
+
+    #[test]
+    fn derived_ids_follow_from_key_purpose_and_input() {
+        let id = sealer().derived_id("job", b"k");
+        assert_eq!((id, id.get_version_num()), (sealer().derived_id("job", b"k"), 8));
+        for other in [
+            sealer().derived_id("deployment", b"k"),
+            sealer().derived_id("job", b"l"),
+            Sealer::new(&[8; KEY_LENGTH_BYTES]).derived_id("job", b"k"),
+        ] {
+            assert_ne!(other, id);
+        }
     }
 
     #[test]

@@ -59,6 +59,10 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "`broker.connect_timeout_ms` and `broker.confirm_timeout_ms` must be at least 1",
         ),
         (
+            config.broker.confirm_timeout_ms < config.server.answer_timeout_ms,
+            "`server.answer_timeout_ms` must exceed `broker.confirm_timeout_ms`, so that a broker's silence is named as such",
+        ),
+        (
             config.broker.delivery_hold_max_s * 1_000 > config.worker.claim_ttl_ms,
             "`broker.delivery_hold_max_s` must be more than `worker.claim_ttl_ms`",
         ),

@@ -32,6 +32,8 @@ section!(
         streams_max: usize,
         /// Pause between two keep-alive comments.
         stream_keep_alive_s: u64,
+        /// Longest time from a whole request to its answer.
+        answer_timeout_ms: u64,
     }
 );
 
@@ -40,6 +42,8 @@ section!(
     AuthConfig {
         /// Accept requests from this machine without a token.
         open_loopback: bool,
+        /// File with the first token; empty to make one.
+        first_token_file: String,
     }
 );
 

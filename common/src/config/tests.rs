@@ -62,9 +62,24 @@ fn limits_that_contradict_each_other_are_refused() {
         ("SLIPWAY__DATA__KEEP_FINISHED_DAYS", "6"),
         ("SLIPWAY__DOCKER__PUSH_CREDENTIAL", "registry"),
         ("SLIPWAY__TEMPLATES__CI_BUILDER", "kaniko"),
+        ("SLIPWAY__SERVER__ANSWER_TIMEOUT_MS", "2500"),
     ] {
         assert!(matches!(load(&[(name, value)]), Err(ConfigError::Relation(_))), "{name}={value}");
     }
+}
+
+#[test]
+fn settings_are_shown_without_passwords() {
+    let config = load(&[
+        ("SLIPWAY__BROKER__URLS", "amqp://ada:hunter2@a:1/v,amqp://ada:hunter3@b:1/v"),
+        ("SLIPWAY__REDIS__URL", "redis://:hunter4@r:1/0"),
+        ("SLIPWAY__REDIS__SENTINELS", "ada:hunter5@s:1"),
+        ("SLIPWAY__REDIS__MASTER_NAME", "m"),
+    ])
+    .unwrap();
+    let shown = toml::to_string(&config.masked()).unwrap();
+    assert!(!shown.contains("hunter"), "{shown}");
+    assert!(shown.contains("amqp://ada:***@b:1/v") && shown.contains("redis://:***@r:1/0"), "{shown}");
 }
 
 #[test]

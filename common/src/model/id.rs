@@ -1,4 +1,4 @@
-//! Typed identifiers. All are UUIDv7, so they sort by time of creation.
+//! Typed identifiers: UUIDv7, or UUIDv8 where an id follows from an idempotency key. Nothing may rely on their order.
 
 use std::fmt;
 use std::str::FromStr;
