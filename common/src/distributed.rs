@@ -11,5 +11,7 @@ mod queue;
 mod redis;
 mod settings;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use settings::{BrokerSettings, DistributedSettings, RedisSettings, SettingsError};

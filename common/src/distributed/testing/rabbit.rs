@@ -1,0 +1,148 @@
+//! A private RabbitMQ.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::keeper::{Keeper, free_port, gone, signal, until_ready};
+
+/// A RabbitMQ of one node. Ready to use; ended on drop.
+pub(crate) struct TestRabbit {
+    folder: PathBuf,
+    port: u16,
+    epmd_port: u16,
+    dist_port: u16,
+    keeper: Mutex<Option<Keeper>>,
+}
+
+impl TestRabbit {
+    /// Starts one and waits until it serves (about five seconds).
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder").keep();
+        let rabbit = Self {
+            folder,
+            port: free_port(),
+            epmd_port: free_port(),
+            dist_port: free_port(),
+            keeper: Mutex::new(None),
+        };
+        rabbit.write_files();
+        rabbit.start_again().await;
+        rabbit
+    }
+
+    /// Its address, with user and password.
+    pub(crate) fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// The port it serves on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends it as a power cut would. Not within a second after a queue was declared: the node may lose it.
+    pub(crate) async fn kill(&self) {
+        let keeper = self.keeper.lock().await.take();
+        keeper.expect("it runs").end();
+        gone(self.port).await;
+        gone(self.epmd_port).await;
+        gone(self.dist_port).await;
+    }
+
+    /// Starts it again on its data and waits until it serves.
+    pub(crate) async fn start_again(&self) {
+        let command = ["/usr/lib/rabbitmq/bin/rabbitmq-server".to_owned()];
+        let _ = std::fs::remove_file(self.pid_file());
+        let keeper = Keeper::start(&self.folder, Some(&self.pid_file()), &command, &self.variables());
+        *self.keeper.lock().await = Some(keeper);
+        until_ready(&self.folder, async || greets(self.port).await).await;
+    }
+
+    /// Stops all its work without closing anything.
+    pub(crate) async fn freeze(&self) {
+        signal("STOP", &self.pid_file()).await;
+    }
+
+    /// Lets it go on.
+    pub(crate) async fn thaw(&self) {
+        signal("CONT", &self.pid_file()).await;
+    }
+
+    /// Runs `rabbitmqctl` with these arguments and returns what it printed.
+    pub(crate) async fn control(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
+        command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let output = command.envs(self.variables()).output().await.expect("rabbitmqctl runs");
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {text}");
+        text
+    }
+
+    /// Raises (or ends) the memory alarm, which blocks every publishing connection.
+    pub(crate) async fn memory_alarm(&self, raised: bool) {
+        let level = if raised { "0.00001" } else { "0.4" };
+        self.control(&["set_vm_memory_high_watermark", level]).await;
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.folder.join("rabbit.pid")
+    }
+
+    fn write_files(&self) {
+        let conf = format!(
+            "listeners.tcp.1 = 127.0.0.1:{}\nlog.console = false\nlog.file.level = warning\n\
+             total_memory_available_override_value = 2GB\nvm_memory_high_watermark.relative = 0.4\n\
+             disk_free_limit.absolute = 50MB\n",
+            self.port
+        );
+        let home = self.folder.join("home");
+        std::fs::create_dir(&home).expect("a home");
+        let cookie = home.join(".erlang.cookie");
+        std::fs::write(&cookie, "SLIPWAYTESTCOOKIE").expect("a cookie");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o400);
+        std::fs::set_permissions(&cookie, mode).expect("a mode");
+        for (name, text) in [("rabbitmq.conf", conf.as_str()), ("env.conf", ""), ("enabled_plugins", "[].")] {
+            std::fs::write(self.folder.join(name), text).expect("a file");
+        }
+    }
+
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let path = |name: &str| self.folder.join(name).display().to_string();
+        let quiet = "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}";
+        vec![
+            ("EPMD", self.epmd_port.to_string()),
+            ("ERL_EPMD_PORT", self.epmd_port.to_string()),
+            ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
+            ("HOME", path("home")),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("RABBITMQ_NODENAME", "t@localhost".to_owned()),
+            ("RABBITMQ_DIST_PORT", self.dist_port.to_string()),
+            ("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf")),
+            ("RABBITMQ_CONF_ENV_FILE", path("env.conf")),
+            ("RABBITMQ_MNESIA_BASE", path("mnesia")),
+            ("RABBITMQ_LOG_BASE", path("log")),
+            ("RABBITMQ_GENERATED_CONFIG_DIR", path("gen")),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins")),
+            ("RABBITMQ_PID_FILE", path("rabbit.pid")),
+            ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", quiet.to_owned()),
+        ]
+    }
+}
+
+/// Whether an AMQP server answers the protocol header: it serves from then on.
+async fn greets(port: u16) -> bool {
+    let greeting = async {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+        stream.read_u8().await
+    };
+    matches!(timeout(Duration::from_secs(2), greeting).await, Ok(Ok(1)))
+}
