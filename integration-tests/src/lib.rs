@@ -3,5 +3,9 @@
 pub mod bench;
 pub mod docker_engine;
 pub mod git_server;
+pub mod line;
+pub mod process_control;
+pub mod rabbitmq;
+pub mod redis_server;
 pub mod registry;
 pub mod slipway_process;
