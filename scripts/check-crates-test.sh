@@ -51,5 +51,7 @@ expect_broken api 'slipway-worker.workspace = true' 'slipway-api depends on slip
 expect_broken api 'slipway-worker.workspace = true' 'the tree of slipway-api holds gix'
 expect_broken api 'bollard.workspace = true' 'slipway-api depends on bollard'
 expect_broken cli 'gix.workspace = true' 'slipway-cli depends on gix'
+expect_broken api 'lapin.workspace = true' 'slipway-api depends on lapin'
+expect_broken worker 'redis.workspace = true' 'slipway-worker depends on redis'
 expect_broken worker 'actix-web.workspace = true' 'slipway-worker depends on actix-web'
-say "crate rules: a broken one is noticed (10 cases)"
+say "crate rules: a broken one is noticed (12 cases)"

@@ -27,8 +27,8 @@ MAY_DEPEND_ON = {
 # adapter -> members that may depend on it. The integration tests look at effects from outside.
 ADAPTERS = {
     "actix-web": {"slipway-api"},
-    "lapin": {"slipway-common"},
-    "redis": {"slipway-common"},
+    "lapin": {"slipway-common", "slipway-integration-tests"},
+    "redis": {"slipway-common", "slipway-integration-tests"},
     "gix": {"slipway-worker"},
     "kube": {"slipway-worker", "slipway-scaler", "slipway-gateway", "slipway-integration-tests"},
     "bollard": {"slipway-worker", "slipway-scaler", "slipway-gateway", "slipway-integration-tests"},

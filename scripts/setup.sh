@@ -24,6 +24,10 @@ need setsid util-linux
 need ip iproute2
 need tar tar
 need docker-registry docker-registry
+need setpriv util-linux
+need redis-server redis-server
+need redis-sentinel redis-tools
+[ -e /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
 python3 -c "import ensurepip, venv" >/dev/null 2>&1 || missing+=(python3-venv)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 if ! command -v busybox >/dev/null 2>&1 || LC_ALL=C ldd "$(command -v busybox)" >/dev/null 2>&1; then

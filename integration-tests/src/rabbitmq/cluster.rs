@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
-use super::RabbitOptions;
 use super::names::NameServer;
 use super::node::{Node, NodePlan};
+use super::{RabbitClient, RabbitOptions};
 use crate::line::Line;
 use crate::process_control::{PrivateFolder, free_port};
 
@@ -74,7 +74,7 @@ impl RabbitCluster {
         let (first, others) = self.nodes.split_first().context("a cluster has at least one node")?;
         first.start().await?;
         futures_util::future::try_join_all(others.iter().map(|node| node.start())).await?;
-        let running = first.ctl(&["eval", "length(rabbit_nodes:list_running())."]).await?;
+        let running = first.ctl(&["eval", "length(rabbit_nodes:all_running())."]).await?;
         if running.trim() != self.nodes.len().to_string() {
             bail!("{} of {} nodes are in the cluster", running.trim(), self.nodes.len());
         }
@@ -93,6 +93,14 @@ impl RabbitCluster {
     /// When there is no such node.
     pub fn url(&self, node: usize) -> anyhow::Result<String> {
         Ok(self.node(node)?.url())
+    }
+
+    /// A client of one node.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn client(&self, node: usize) -> anyhow::Result<&RabbitClient> {
+        Ok(self.node(node)?.client())
     }
 
     /// `127.0.0.1:<port>` of one node.

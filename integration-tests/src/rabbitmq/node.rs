@@ -12,6 +12,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::amqp;
+use super::client::RabbitClient;
 use crate::process_control::ProcessControl;
 
 /// Where the distribution keeps the scripts that do not change to another user first.
@@ -41,6 +42,7 @@ pub(super) struct NodePlan {
 #[derive(Debug)]
 pub(super) struct Node {
     plan: NodePlan,
+    client: RabbitClient,
     process: Mutex<Option<Arc<ProcessControl>>>,
 }
 
@@ -48,7 +50,12 @@ impl Node {
     /// Writes the files; starts nothing.
     pub(super) fn new(plan: NodePlan) -> anyhow::Result<Self> {
         write_files(&plan)?;
-        Ok(Self { plan, process: Mutex::new(None) })
+        let client = RabbitClient::new(url_at((Ipv4Addr::LOCALHOST, plan.port).into()));
+        Ok(Self { plan, client, process: Mutex::new(None) })
+    }
+
+    pub(super) fn client(&self) -> &RabbitClient {
+        &self.client
     }
 
     pub(super) fn address(&self) -> SocketAddr {

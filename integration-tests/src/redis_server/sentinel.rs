@@ -52,11 +52,15 @@ impl RedisSentinel {
             sentinels.push(RedisServer::launch(settings.clone(), &["--sentinel"], None).await?);
         }
         let pair = Self { servers: vec![primary, replica], sentinels };
-        pair.settle().await?;
+        pair.wait_settled().await?;
         Ok(pair)
     }
 
-    async fn settle(&self) -> anyhow::Result<()> {
+    /// Waits until the replica follows the primary and the sentinels know each other and both servers.
+    ///
+    /// # Errors
+    /// When that does not happen in time; with all logs.
+    pub async fn wait_settled(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + SETTLE_TIMEOUT;
         while !self.is_settled().await? {
             if Instant::now() > deadline {
