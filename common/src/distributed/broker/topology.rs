@@ -1,0 +1,340 @@
+//! Every exchange, queue, binding and argument, each with its reason, and how they are declared.
+//!
+//! All arguments that change what happens to a message are explicit, so that RabbitMQ 3.10 and 4.x behave alike.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, Connection, ExchangeKind};
+
+use super::error::{BrokerError, NOT_FOUND, reply_code};
+use crate::distributed::BrokerSettings;
+
+/// Waiting times of the delay queues, milliseconds: a ladder with factor 4, up to 17 minutes.
+pub(crate) const DELAY_RUNGS_MS: [u32; 7] = [250, 1_000, 4_000, 16_000, 64_000, 256_000, 1_024_000];
+
+/// Deliveries of a message that nobody may drop: the largest number every version takes.
+const DELIVERY_LIMIT_NONE: u32 = 1_000_000_000;
+/// Size of a stream's segment; retention drops whole segments.
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 64 * 1_024..=64 * 1_024 * 1_024;
+/// How many segments make up the largest size of the ledger.
+const SEGMENTS: u64 = 8;
+/// Longest wait for one declaration: a new quorum queue elects a leader first.
+const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A queue of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum QueueName {
+    /// Jobs workers take.
+    Front,
+    /// Further jobs of projects that have many in front.
+    Backlog,
+    /// Jobs that wait this many milliseconds; one of [`DELAY_RUNGS_MS`].
+    Delay(u32),
+    /// Messages the broker set aside.
+    Dead,
+    /// The ledger.
+    Ledger,
+}
+
+impl QueueName {
+    /// All queues.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let delays = DELAY_RUNGS_MS.into_iter().map(Self::Delay);
+        [Self::Front, Self::Backlog, Self::Dead, Self::Ledger].into_iter().chain(delays)
+    }
+
+    /// Its routing key at [`Exchange::Jobs`]; the ledger has none there.
+    pub(crate) fn jobs_key(self) -> Option<String> {
+        match self {
+            Self::Front => Some("front".to_owned()),
+            Self::Backlog => Some("backlog".to_owned()),
+            Self::Delay(rung_ms) => Some(format!("delay.{rung_ms}")),
+            Self::Dead => Some("dead".to_owned()),
+            Self::Ledger => None,
+        }
+    }
+
+    /// Its pattern at [`Exchange::Intake`], for the queues that take new records.
+    fn intake_key(self) -> Option<&'static str> {
+        match self {
+            Self::Front => Some("job.front"),
+            Self::Backlog => Some("job.backlog"),
+            Self::Ledger => Some("#"),
+            Self::Delay(_) | Self::Dead => None,
+        }
+    }
+}
+
+/// An exchange of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Exchange {
+    /// Accepted jobs (`job.front`, `job.backlog`) and other records (`record`): all reach the ledger.
+    Intake,
+    /// Moves of jobs that are no new acceptance: `front`, `backlog`, `delay.<ms>`, `dead`.
+    Jobs,
+}
+
+/// What a queue holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Messages ready for delivery.
+    pub(crate) ready: u64,
+    /// Consumers of all processes.
+    pub(crate) consumers: u64,
+}
+
+/// What a look at all queues found.
+#[derive(Debug)]
+pub(super) struct Survey {
+    /// Exchanges and queues that were missing and are there now.
+    pub(super) made: Vec<String>,
+    /// Each queue.
+    pub(super) counts: HashMap<QueueName, Counts>,
+}
+
+/// Names and arguments under one prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Topology {
+    prefix: String,
+    delivery_limit: u32,
+    queue_max_jobs: u32,
+    ledger_max_age: Option<Duration>,
+    ledger_max_bytes: Option<u64>,
+}
+
+impl Topology {
+    pub(super) fn new(settings: &BrokerSettings) -> Self {
+        Self {
+            prefix: settings.prefix.clone(),
+            delivery_limit: settings.delivery_limit,
+            queue_max_jobs: settings.queue_max_jobs,
+            ledger_max_age: settings.ledger_max_age,
+            ledger_max_bytes: settings.ledger_max_bytes,
+        }
+    }
+
+    /// Full name of a queue.
+    pub(super) fn queue(&self, queue: QueueName) -> String {
+        match queue {
+            QueueName::Front => format!("{}.jobs.front", self.prefix),
+            QueueName::Backlog => format!("{}.jobs.backlog", self.prefix),
+            QueueName::Delay(rung_ms) => format!("{}.jobs.delay.{rung_ms}", self.prefix),
+            QueueName::Dead => format!("{}.jobs.dead", self.prefix),
+            QueueName::Ledger => format!("{}.ledger", self.prefix),
+        }
+    }
+
+    /// Full name of an exchange.
+    pub(super) fn exchange(&self, exchange: Exchange) -> String {
+        match exchange {
+            Exchange::Intake => format!("{}.intake", self.prefix),
+            Exchange::Jobs => format!("{}.jobs", self.prefix),
+        }
+    }
+
+    /// Arguments of a queue.
+    pub(super) fn arguments(&self, queue: QueueName) -> FieldTable {
+        let mut table = FieldTable::default();
+        match queue {
+            QueueName::Front => self.job_queue(&mut table),
+            QueueName::Backlog => {
+                self.job_queue(&mut table);
+                // One feeder at a time: two would overtake each other.
+                put(&mut table, "x-single-active-consumer", AMQPValue::Boolean(true));
+            }
+            QueueName::Delay(rung_ms) => {
+                self.quorum(&mut table);
+                put(&mut table, "x-message-ttl", AMQPValue::LongUInt(rung_ms));
+                self.dead_letters(&mut table, "front");
+            }
+            QueueName::Dead => {
+                put(&mut table, "x-queue-type", text("quorum"));
+                // 4.x drops after 20 deliveries unless told otherwise; nothing comes after this queue.
+                put(&mut table, "x-delivery-limit", AMQPValue::LongUInt(DELIVERY_LIMIT_NONE));
+            }
+            QueueName::Ledger => self.ledger(&mut table),
+        }
+        table
+    }
+
+    fn job_queue(&self, table: &mut FieldTable) {
+        self.quorum(table);
+        put(table, "x-delivery-limit", AMQPValue::LongUInt(self.delivery_limit));
+        self.dead_letters(table, "dead");
+    }
+
+    /// Replicated, and full means refused: without `reject-publish` the oldest job would be dropped.
+    fn quorum(&self, table: &mut FieldTable) {
+        put(table, "x-queue-type", text("quorum"));
+        put(table, "x-overflow", text("reject-publish"));
+        put(table, "x-max-length", AMQPValue::LongUInt(self.queue_max_jobs));
+    }
+
+    /// At least once: the default loses the message when the next queue cannot take it.
+    fn dead_letters(&self, table: &mut FieldTable, key: &str) {
+        put(table, "x-dead-letter-exchange", text(&self.exchange(Exchange::Jobs)));
+        put(table, "x-dead-letter-routing-key", text(key));
+        put(table, "x-dead-letter-strategy", text("at-least-once"));
+    }
+
+    fn ledger(&self, table: &mut FieldTable) {
+        put(table, "x-queue-type", text("stream"));
+        let segment = self.ledger_max_bytes.unwrap_or(u64::MAX) / SEGMENTS;
+        let segment = segment.clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
+        put(table, "x-stream-max-segment-size-bytes", long(segment));
+        if let Some(age) = self.ledger_max_age {
+            put(table, "x-max-age", text(&format!("{}s", age.as_secs())));
+        }
+        if let Some(bytes) = self.ledger_max_bytes {
+            put(table, "x-max-length-bytes", long(bytes));
+        }
+    }
+
+    /// Looks whether everything is there in our form; declares what is missing; binds everything.
+    ///
+    /// # Errors
+    /// [`BrokerError::Misfit`] when something exists in another form.
+    pub(super) async fn ensure(&self, connection: &Connection) -> Result<Survey, BrokerError> {
+        let mut declarer = Declarer { connection, channel: channel(connection).await?, made: Vec::new() };
+        for (exchange, kind) in
+            [(Exchange::Intake, ExchangeKind::Topic), (Exchange::Jobs, ExchangeKind::Direct)]
+        {
+            declarer.exchange(&self.exchange(exchange), kind).await?;
+        }
+        let mut counts = HashMap::new();
+        for queue in QueueName::all() {
+            let found = declarer.queue(&self.queue(queue), self.arguments(queue)).await?;
+            counts.insert(queue, found);
+            self.bind(&declarer.channel, queue).await?;
+        }
+        let made = std::mem::take(&mut declarer.made);
+        close(declarer.channel).await;
+        Ok(Survey { made, counts })
+    }
+
+    async fn bind(&self, channel: &Channel, queue: QueueName) -> Result<(), BrokerError> {
+        let intake = queue.intake_key().map(|key| (Exchange::Intake, key.to_owned()));
+        let jobs = queue.jobs_key().map(|key| (Exchange::Jobs, key));
+        for (exchange, key) in intake.into_iter().chain(jobs) {
+            let (queue, exchange) = (self.queue(queue), self.exchange(exchange));
+            let options = QueueBindOptions::default();
+            let bound =
+                channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default());
+            within(bound).await?;
+        }
+        Ok(())
+    }
+
+    /// Messages and consumers of one queue, by a passive declaration.
+    ///
+    /// # Errors
+    /// [`BrokerError::Missing`] when the queue does not exist.
+    pub(super) async fn counts(
+        &self,
+        connection: &Connection,
+        queue: QueueName,
+    ) -> Result<Counts, BrokerError> {
+        let name = self.queue(queue);
+        let channel = channel(connection).await?;
+        let found = passive(&channel, &name).await?;
+        close(channel).await;
+        found.ok_or(BrokerError::Missing { queue: name })
+    }
+}
+
+/// Declares on a channel that the broker closes whenever something is missing.
+struct Declarer<'a> {
+    connection: &'a Connection,
+    channel: Channel,
+    made: Vec<String>,
+}
+
+impl Declarer<'_> {
+    async fn exchange(&mut self, name: &str, kind: ExchangeKind) -> Result<(), BrokerError> {
+        let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
+        let asked = self.channel.exchange_declare(name.into(), kind.clone(), passive, FieldTable::default());
+        if unless_missing(within(asked).await)?.is_none() {
+            self.channel = channel(self.connection).await?;
+            self.made.push(name.to_owned());
+        }
+        let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let declared = self.channel.exchange_declare(name.into(), kind, durable, FieldTable::default());
+        Ok(within(declared).await?)
+    }
+
+    async fn queue(&mut self, name: &str, arguments: FieldTable) -> Result<Counts, BrokerError> {
+        if passive(&self.channel, name).await?.is_none() {
+            self.channel = channel(self.connection).await?;
+            self.made.push(name.to_owned());
+        }
+        let declared = self.channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments);
+        Ok(counts(&within(declared).await?))
+    }
+}
+
+async fn passive(channel: &Channel, name: &str) -> Result<Option<Counts>, BrokerError> {
+    let options = QueueDeclareOptions::durable().passive();
+    let asked = channel.queue_declare(name.into(), options, FieldTable::default());
+    Ok(unless_missing(within(asked).await)?.map(|queue| counts(&queue)))
+}
+
+fn counts(queue: &lapin::Queue) -> Counts {
+    Counts { ready: queue.message_count().into(), consumers: queue.consumer_count().into() }
+}
+
+/// A step that failed, still with the broker's reply code.
+enum Failed {
+    Told(lapin::Error),
+    Overdue,
+}
+
+impl From<Failed> for BrokerError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Told(error) => error.into(),
+            Failed::Overdue => Self::Overdue { what: "declaring", deadline: DECLARE_TIMEOUT },
+        }
+    }
+}
+
+async fn within<T>(step: impl Future<Output = lapin::Result<T>>) -> Result<T, Failed> {
+    match tokio::time::timeout(DECLARE_TIMEOUT, step).await {
+        Ok(answer) => answer.map_err(Failed::Told),
+        Err(_) => Err(Failed::Overdue),
+    }
+}
+
+fn unless_missing<T>(answer: Result<T, Failed>) -> Result<Option<T>, Failed> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(Failed::Told(error)) if reply_code(&error) == Some(NOT_FOUND) => Ok(None),
+        Err(failed) => Err(failed),
+    }
+}
+
+async fn channel(connection: &Connection) -> Result<Channel, BrokerError> {
+    Ok(within(connection.create_channel()).await?)
+}
+
+/// Closes a channel that served its purpose; when that fails, the end of the connection closes it.
+async fn close(channel: Channel) {
+    if within(channel.close(200, ShortString::from("done"))).await.is_err() {
+        tracing::debug!("a channel did not close in time");
+    }
+}
+
+fn put(table: &mut FieldTable, key: &str, value: AMQPValue) {
+    table.insert(key.into(), value);
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+/// Numbers beyond the signed range mean "as large as can be".
+fn long(number: u64) -> AMQPValue {
+    AMQPValue::LongLongInt(i64::try_from(number).unwrap_or(i64::MAX))
+}
