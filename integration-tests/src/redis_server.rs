@@ -309,20 +309,19 @@ async fn ask(url: &str, words: &[&str]) -> anyhow::Result<Value> {
     command.query_async(&mut connection).await.with_context(|| format!("{words:?}"))
 }
 
-/// Every string in an answer, one a line.
+/// Everything in an answer, one piece a line.
 fn flatten(value: &Value, pieces: &mut Vec<u8>) {
-    match value {
-        Value::BulkString(bytes) => {
-            pieces.extend(bytes);
-            pieces.push(b'\n');
-        }
-        Value::Array(values) | Value::Set(values) => {
-            values.iter().for_each(|value| flatten(value, pieces));
-        }
-        Value::Map(entries) => entries.iter().for_each(|(key, value)| {
+    if let Value::Array(values) | Value::Set(values) = value {
+        values.iter().for_each(|value| flatten(value, pieces));
+    } else if let Value::Map(entries) = value {
+        for (key, value) in entries {
             flatten(key, pieces);
             flatten(value, pieces);
-        }),
-        other => pieces.extend(format!("{other:?}\n").into_bytes()),
+        }
+    } else if let Value::BulkString(bytes) = value {
+        pieces.extend(bytes);
+        pieces.push(b'\n');
+    } else {
+        pieces.extend(format!("{value:?}\n").into_bytes());
     }
 }

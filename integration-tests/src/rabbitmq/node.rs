@@ -163,6 +163,8 @@ impl Node {
             ("RABBITMQ_PID_FILE", path("rabbit.pid")),
             // The script then becomes the broker instead of watching over it.
             ("RUNNING_UNDER_SYSTEMD", "true".to_owned()),
+            // A daemon would outlive the test.
+            ("RABBITMQ_CTL_ERL_ARGS", "-start_epmd false".to_owned()),
             (
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
                 "-start_epmd false +sbwt none +sbwtdcpu none +sbwtdio none \

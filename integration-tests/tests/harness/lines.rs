@@ -15,8 +15,8 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// A server that answers what it is sent, and tells what that was.
 async fn echo() -> (String, mpsc::UnboundedReceiver<Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
     let (tell, told) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {

@@ -134,8 +134,8 @@ impl Clients<'_> {
     const WITHIN: Duration = Duration::from_secs(40);
 
     async fn declare(&self, node: usize) {
-        let broker = self.cluster.client(node).unwrap();
-        broker.declare_queue("jobs", queue_of("quorum")).await.unwrap();
+        let broker = self.cluster.client(node).expect("there is such a node");
+        broker.declare_queue("jobs", queue_of("quorum")).await.expect("it is declared");
     }
 
     async fn publish(&self, node: usize) -> anyhow::Result<()> {
@@ -163,6 +163,11 @@ impl Clients<'_> {
     }
 
     async fn count(&self, node: usize) -> u32 {
-        self.cluster.client(node).unwrap().messages("jobs").await.unwrap()
+        self.cluster
+            .client(node)
+            .expect("there is such a node")
+            .messages("jobs")
+            .await
+            .expect("it is counted")
     }
 }
