@@ -88,3 +88,38 @@ fn branch(job: usize) -> String {
 fn reference(job: usize) -> String {
     format!("refs/heads/{}", branch(job))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_effect_of_a_job_is_found_where_it_is_wanted() {
+        let site = Site::start(30).await.unwrap();
+        assert_eq!(site.effects().await.unwrap(), []);
+        let request = site.request(27);
+        let (repository, branch) = (site.repository(27), request["branch"].as_str().unwrap());
+        assert_eq!(request["repository_url"], site.git().url(repository).as_str());
+        let file = [TreeFile::new("Dockerfile", "FROM scratch\n")];
+        site.git()
+            .commit(repository, branch, &file, "Add Dockerfile\n\nSlipway-Job: job-27\n")
+            .await
+            .unwrap();
+        let effects = site.effects().await.unwrap();
+        assert_eq!(effects.len(), 1, "{effects:?}");
+        assert_eq!(site.wanted(27), [(effects[0].kind, effects[0].place.clone())]);
+        assert_eq!(effects[0].job, "job-27");
+    }
+
+    #[tokio::test]
+    async fn no_two_jobs_share_a_place() {
+        let site = Site::start(60).await.unwrap();
+        let places: std::collections::BTreeSet<String> =
+            (0..60).flat_map(|job| site.wanted(job)).map(|(_, place)| place).collect();
+        assert_eq!(places.len(), 60);
+        for job in 0..60 {
+            let found = site.git().tip(site.repository(job), &branch(job)).await.unwrap();
+            assert!(found.is_some(), "the branch of job {job}");
+        }
+    }
+}
