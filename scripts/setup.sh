@@ -24,6 +24,7 @@ need setsid util-linux
 need ip iproute2
 need tar tar
 need docker-registry docker-registry
+docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
 need setpriv util-linux
 need redis-server redis-server
 need redis-sentinel redis-tools

@@ -4,6 +4,7 @@
 //! sealed is authenticated too, so a sealed value cannot be moved to another place.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -133,10 +134,11 @@ impl Sealer {
         }
     }
 
-    /// Reads the key from a file of mode 0600, which is made with a fresh key when it does not exist.
+    /// Reads the key from a file of mode 0600, which is made with a fresh key when it does not exist. A file that
+    /// somebody else owns was handed over, as secrets are mounted into containers; others may read it then.
     ///
     /// # Errors
-    /// When the file cannot be read or made, is readable by others, or holds no key.
+    /// When the file cannot be read or made, is ours and readable by others, is writable by others, or holds no key.
     pub fn from_key_file(path: &Path) -> Result<Self, SecretError> {
         if !path.exists() {
             let key = random_bytes::<KEY_LENGTH_BYTES>()?;
@@ -144,11 +146,10 @@ impl Sealer {
                 .map_err(|error| SecretError::KeyFile { path: path.to_owned(), reason: error.to_string() })?;
         }
         let fail = |reason: String| SecretError::KeyFile { path: path.to_owned(), reason };
-        let mode = std::os::unix::fs::PermissionsExt::mode(
-            &std::fs::metadata(path).map_err(|error| fail(error.to_string()))?.permissions(),
-        );
-        if mode & 0o077 != 0 {
-            return Err(fail(format!("its mode is {:o}; it must be 600", mode & 0o777)));
+        let file = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
+        let ours = std::fs::metadata("/proc/self").map_or(true, |process| process.uid() == file.uid());
+        if !mode_fits(file.mode(), ours) {
+            return Err(fail(format!("its mode is {:o}; it must be 600", file.mode() & 0o777)));
         }
         let text =
             zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?);
@@ -224,6 +225,13 @@ pub fn generate_token() -> Result<SecretString, SecretError> {
 #[must_use]
 pub fn token_sha256(token: &SecretString) -> String {
     hex(&Sha256::digest(token.expose_secret().as_bytes()))
+}
+
+/// Whether a key file of this mode may be used. Ours is for us alone. Who is handed one cannot tighten it, and only
+/// wants that others did not write it.
+fn mode_fits(mode: u32, ours: bool) -> bool {
+    let refused = if ours { 0o077 } else { 0o022 };
+    mode & refused == 0
 }
 
 /// Writes a file that only its owner may read, replacing it in one step.
@@ -306,5 +314,21 @@ mod tests {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         std::fs::write(&path, "short").unwrap();
         assert!(matches!(Sealer::from_key_file(&path), Err(SecretError::KeyFile { .. })));
+    }
+
+    #[test]
+    fn a_key_file_may_be_handed_over_read_only() {
+        for (mode, ours, fits) in [
+            (0o100_600, true, true),
+            (0o100_400, true, true),
+            (0o100_444, true, false),
+            (0o100_440, true, false),
+            (0o100_444, false, true),
+            (0o100_440, false, true),
+            (0o100_464, false, false),
+            (0o100_446, false, false),
+        ] {
+            assert_eq!(mode_fits(mode, ours), fits, "{mode:o}, ours: {ours}");
+        }
     }
 }
