@@ -1,0 +1,162 @@
+-- Writes what a chunk of records came to. ARGV: the plan, JSON. Answers `done`, `conflict` when a deployment has
+-- changed since it was read, or `gone` when the projection is another one by now or the chunk is already in it.
+-- Nothing is written before everything was looked at: a script that fails half-way is not undone.
+local P, plan = KEYS[1], cjson.decode(ARGV[1])
+
+local function text(name)
+  local value = redis.pcall('GET', P .. name)
+  return type(value) == 'string' and value
+end
+if text('epoch') ~= plan.epoch then return 'gone' end
+if plan.ledger then
+  if text('projected') ~= plan.ledger.from then return 'gone' end
+elseif text('ready') ~= plan.epoch then
+  return 'gone'
+end
+
+local KINDS = {
+  ['s:deployment'] = 'hash', ['s:confirmed'] = 'hash', ['s:ordinal'] = 'hash', ['s:state'] = 'hash',
+  ['s:event'] = 'hash', ['s:known'] = 'hash', ['s:refused'] = 'hash', ['s:job'] = 'hash',
+  ['s:credential'] = 'hash', ['s:token'] = 'hash', ['s:token-of'] = 'hash', ['s:hash-of'] = 'hash',
+  ['s:all'] = 'zset', ['s:pending'] = 'zset', ['s:seen'] = 'set', ['s:keys'] = 'set', ['s:ordinals'] = 'string',
+  ['s:ahead'] = 'string',
+  ['dead'] = 'hash', ['dead:at'] = 'zset',
+}
+local function is(key, kind)
+  local found = redis.call('TYPE', key).ok
+  return found == kind or found == 'none'
+end
+for name, kind in pairs(KINDS) do
+  if not is(P .. name, kind) then return redis.error_reply('DAMAGED the key ' .. P .. name .. ' is no ' .. kind) end
+end
+
+for _, write in ipairs(plan.deployments) do
+  local value = redis.call('HGET', P .. 's:deployment', write.id)
+  if (value and string.match(value, '^(%d+)\n') or '0') ~= write.expected then return 'conflict' end
+  if value and not tonumber(redis.call('HGET', P .. 's:ordinal', write.id)) then
+    return redis.error_reply('DAMAGED the deployment ' .. write.id .. ' has no place')
+  end
+end
+
+-- An index that is something else was made by somebody else: it gives way.
+local function index(name, ordinal, id)
+  local key = P .. 's:i:' .. name
+  if not is(key, 'zset') then redis.call('UNLINK', key) end
+  redis.call('ZADD', key, ordinal, id)
+  redis.call('SADD', P .. 's:keys', key)
+end
+local function leave(name, id)
+  local key = P .. 's:i:' .. name
+  if is(key, 'zset') then redis.call('ZREM', key, id) end
+end
+
+local function write_state(write, ordinal, moved)
+  local before = redis.call('HGET', P .. 's:state', write.id)
+  if moved or before ~= write.state then
+    if before then leave('state:' .. before, write.id) end
+    index('state:' .. write.state, ordinal, write.id)
+    redis.call('HSET', P .. 's:state', write.id, write.state)
+  end
+  if write.in_service then
+    index('serving:' .. write.place, ordinal, write.id)
+  else
+    leave('serving:' .. write.place, write.id)
+  end
+end
+
+-- The ledger's order is the order of acceptance. What it has not come to yet is newer than all it has.
+local AHEAD = 2 ^ 40
+local function write_deployment(write)
+  local ordinal, moved = nil, true
+  if write.placed then
+    ordinal = redis.call('INCR', P .. 's:ordinals')
+  elseif write.expected == '0' then
+    ordinal = AHEAD + redis.call('INCR', P .. 's:ahead')
+  else
+    ordinal, moved = redis.call('HGET', P .. 's:ordinal', write.id), false
+  end
+  if moved then
+    redis.call('HSET', P .. 's:ordinal', write.id, ordinal)
+    redis.call('ZADD', P .. 's:all', ordinal, write.id)
+    for _, name in ipairs(write.indexes) do index(name, ordinal, write.id) end
+  end
+  write_state(write, ordinal, moved)
+  for _, event in ipairs(write.dropped) do redis.call('HDEL', P .. 's:known', event) end
+  for number = write.count + 1, tonumber(write.expected) do
+    redis.call('HDEL', P .. 's:event', write.id .. ':' .. number)
+  end
+  for _, event in ipairs(write.events) do
+    redis.call('HSET', P .. 's:event', write.id .. ':' .. event.number, event.body)
+    redis.call('HSET', P .. 's:known', event.id, event.number)
+    if event.job then redis.call('HSET', P .. 's:job', event.job, write.id) end
+  end
+  redis.call('HSET', P .. 's:deployment', write.id, write.count .. '\n' .. write.body)
+  if not plan.quiet and #write.events > 0 then redis.call('PUBLISH', P .. 'changes', 'e ' .. write.id) end
+end
+
+local function remove_token(name)
+  local hash = redis.call('HGET', P .. 's:hash-of', name)
+  if hash then redis.call('HDEL', P .. 's:token-of', hash) end
+  redis.call('HDEL', P .. 's:hash-of', name)
+  redis.call('HDEL', P .. 's:token', name)
+end
+
+local EFFECTS = {
+  credential_stored = function(entry) redis.call('HSET', P .. 's:credential', entry.name, entry.body) end,
+  credential_deleted = function(entry) redis.call('HDEL', P .. 's:credential', entry.name) end,
+  token_created = function(entry)
+    remove_token(entry.name)
+    redis.call('HSET', P .. 's:token', entry.name, entry.body)
+    redis.call('HSET', P .. 's:hash-of', entry.name, entry.hash)
+    redis.call('HSET', P .. 's:token-of', entry.hash, entry.name)
+  end,
+  token_revoked = function(entry) remove_token(entry.name) end,
+  job_buried = function(entry)
+    redis.call('HSET', P .. 'dead', entry.name, entry.body)
+    redis.call('ZADD', P .. 'dead:at', entry.at, entry.name)
+  end,
+  job_unburied = function(entry)
+    redis.call('HDEL', P .. 'dead', entry.name)
+    redis.call('ZREM', P .. 'dead:at', entry.name)
+  end,
+}
+
+-- The ledger's order decides. What was applied ahead of it is pending until the ledger has come so far, and while
+-- something newer is pending on the same subject, older records have no effect any more.
+local function write_entry(entry)
+  local member = entry.subject .. '\n' .. entry.digest
+  if plan.ledger then
+    redis.call('ZREM', P .. 's:pending', member)
+    redis.call('SADD', P .. 's:seen', entry.digest)
+    local newer = redis.call('ZRANGEBYLEX', P .. 's:pending', '[' .. entry.subject .. '\n',
+      '(' .. entry.subject .. '\11', 'LIMIT', 0, 1)
+    if #newer == 0 then EFFECTS[entry.effect](entry) end
+  elseif redis.call('SISMEMBER', P .. 's:seen', entry.digest) == 0 then
+    if redis.call('ZADD', P .. 's:pending', 'NX', 0, member) == 1 then EFFECTS[entry.effect](entry) end
+  elseif entry.effect == 'job_unburied' then
+    EFFECTS[entry.effect](entry)
+  else
+    -- Either a repetition, or the same words said again: the ledger knows.
+    redis.call('PUBLISH', P .. 'changes', 'n')
+  end
+end
+
+local function write_reservation(reservation)
+  local key = P .. 'reserve:' .. reservation.scope
+  if not is(key, 'hash') then redis.call('UNLINK', key) end
+  local expires = tonumber(redis.call('HGET', key, 'expires') or '0') or 0
+  if expires <= tonumber(plan.now) then
+    redis.call('HSET', key, 'expires', reservation.expires, 'body', reservation.body)
+    redis.call('PEXPIRE', key, reservation.keep_ms)
+  end
+end
+
+for _, write in ipairs(plan.deployments) do
+  if write.body then write_deployment(write) end
+  if write.confirmed then redis.call('HSET', P .. 's:confirmed', write.id, write.confirmed) end
+end
+for _, refused in ipairs(plan.refused) do redis.call('HSET', P .. 's:refused', refused.id, refused.after) end
+for _, entry in ipairs(plan.entries) do write_entry(entry) end
+for _, reservation in ipairs(plan.reservations) do write_reservation(reservation) end
+if plan.ledger then redis.call('SET', P .. 'projected', plan.ledger.to) end
+return 'done'

@@ -1,0 +1,34 @@
+//! The scripts, one file each; those that need the complete projection begin with the prelude.
+
+use crate::distributed::redis::{Repeat, Script};
+
+macro_rules! plain {
+    ($file:literal) => {
+        include_str!(concat!("lua/", $file))
+    };
+}
+macro_rules! guarded {
+    ($file:literal) => {
+        concat!(include_str!("lua/prelude.lua"), include_str!(concat!("lua/", $file)))
+    };
+}
+
+pub(super) static GUARDED: Script = Script::new(guarded!("guarded.lua"), Repeat::Safe);
+pub(super) static THROUGH: Script = Script::new(guarded!("through.lua"), Repeat::Safe);
+pub(super) static PAGE: Script = Script::new(guarded!("page.lua"), Repeat::Safe);
+pub(super) static COUNTS: Script = Script::new(guarded!("counts.lua"), Repeat::Safe);
+pub(super) static DEAD: Script = Script::new(guarded!("dead.lua"), Repeat::Safe);
+pub(super) static HEARTBEAT: Script = Script::new(guarded!("heartbeat.lua"), Repeat::Safe);
+pub(super) static RESERVE: Script = Script::new(guarded!("reserve.lua"), Repeat::Safe);
+pub(super) static LOAD: Script = Script::new(plain!("load.lua"), Repeat::Safe);
+// A plan that was written already conflicts with itself: it is read again, and everything in it is known.
+pub(super) static COMMIT: Script = Script::new(plain!("commit.lua"), Repeat::Safe);
+pub(super) static PROJECT: Script = Script::new(plain!("project.lua"), Repeat::Safe);
+pub(super) static FINISH: Script = Script::new(plain!("finish.lua"), Repeat::Safe);
+pub(super) static DISCARD: Script = Script::new(plain!("discard.lua"), Repeat::Safe);
+pub(super) static RESIGN: Script = Script::new(plain!("resign.lua"), Repeat::Safe);
+pub(super) static LEASE_ACQUIRE: Script = Script::new(plain!("lease_acquire.lua"), Repeat::Safe);
+pub(super) static LEASE_RENEW: Script = Script::new(plain!("lease_renew.lua"), Repeat::Safe);
+pub(super) static LEASE_RELEASE: Script = Script::new(plain!("lease_release.lua"), Repeat::Safe);
+pub(super) static LOG_APPEND: Script = Script::new(plain!("log_append.lua"), Repeat::Unsafe);
+pub(super) static LOG_READ: Script = Script::new(plain!("log_read.lua"), Repeat::Safe);
