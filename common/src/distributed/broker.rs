@@ -15,7 +15,7 @@ mod supervisor;
 mod tests;
 mod topology;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ struct Shared {
     subscriptions: Mutex<Vec<Arc<Watched>>>,
     /// Asks the watchdog to look at once.
     look: Notify,
+    /// Whether the ledger's stream is known to hold a record, so that silence does not mean that it is empty.
+    ledger_holds_some: AtomicBool,
     closing: CancellationToken,
     closed: CancellationToken,
 }
@@ -76,6 +78,7 @@ impl Broker {
             meters: Arc::default(),
             subscriptions: Mutex::default(),
             look: Notify::new(),
+            ledger_holds_some: AtomicBool::new(false),
             closing: closing.clone(),
             closed: CancellationToken::new(),
         });

@@ -1,1 +1,75 @@
 //! The ledger: a stream at the broker.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::broker::{Broker, BrokerError, Publication, PublishError};
+use crate::ledger::{Ledger, LedgerError, Offset};
+use crate::record::Record;
+
+/// Most records of one read, whatever was asked for.
+const READ_MAX_RECORDS: usize = 10_000;
+
+/// The ledger on the broker's stream; the offset n lies at n - 1 of the stream.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamLedger {
+    broker: Broker,
+}
+
+impl StreamLedger {
+    /// The ledger of this broker.
+    pub(crate) fn new(broker: Broker) -> Self {
+        Self { broker }
+    }
+}
+
+#[async_trait]
+impl Ledger for StreamLedger {
+    async fn append(&self, record: &Record) -> Result<(), LedgerError> {
+        let body = serde_json::to_vec(record).map_err(|error| LedgerError::Unavailable {
+            reason: format!("the record cannot be written: {error}"),
+        })?;
+        self.broker.publish(Publication::record(Bytes::from(body))).await?;
+        Ok(())
+    }
+
+    async fn read(&self, from: Offset, limit: usize) -> Result<Vec<(Offset, Record)>, LedgerError> {
+        let entries = self.broker.read_stream(from.0.saturating_sub(1), limit.min(READ_MAX_RECORDS)).await?;
+        entries.into_iter().map(|(offset, body)| decoded(offset, &body)).collect()
+    }
+}
+
+/// The record of an entry of the stream.
+///
+/// # Errors
+/// [`LedgerError::Corrupt`] with its offset when it cannot be read.
+pub(crate) fn decoded(stream_offset: u64, body: &[u8]) -> Result<(Offset, Record), LedgerError> {
+    let offset = stream_offset.saturating_add(1);
+    match serde_json::from_slice(body) {
+        Ok(record) => Ok((Offset(offset), record)),
+        Err(error) => Err(LedgerError::Corrupt { offset, reason: error.to_string() }),
+    }
+}
+
+impl From<BrokerError> for LedgerError {
+    fn from(error: BrokerError) -> Self {
+        Self::Unavailable { reason: error.to_string() }
+    }
+}
+
+impl From<PublishError> for LedgerError {
+    fn from(error: PublishError) -> Self {
+        Self::Unavailable { reason: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreadable_body_is_named_by_its_offset() {
+        let error = decoded(41, b"{}").unwrap_err();
+        assert!(matches!(error, LedgerError::Corrupt { offset: 42, .. }), "{error}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Publishing: sent, routed and confirmed inside one deadline, or the caller learns what is known.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lapin::Confirmation;
@@ -13,6 +14,7 @@ use super::figures::count;
 use super::lanes::Lane;
 use super::message::Publication;
 use super::session::Session;
+use super::topology::Exchange;
 
 /// How long a publication waits for a connection that is being made again.
 const RECONNECT_WAIT: Duration = Duration::from_secs(1);
@@ -31,7 +33,12 @@ pub(super) async fn publish(shared: &Shared, publication: &Publication) -> Resul
     let outcome = attempts(shared, publication).await;
     let meters = &shared.meters;
     match &outcome {
-        Ok(_) => count(&meters.confirmed),
+        Ok(_) => {
+            count(&meters.confirmed);
+            if publication.exchange == Exchange::Intake {
+                shared.ledger_holds_some.store(true, Ordering::Release);
+            }
+        }
         Err(PublishError::Unroutable { .. }) => {
             count(&meters.returned);
             // Something is missing at the broker: look at once, not at the next turn of the watchdog.

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -12,7 +13,7 @@ use super::Shared;
 use super::error::{BrokerError, BrokerState};
 use super::figures::count;
 use super::session::Session;
-use super::topology::Survey;
+use super::topology::{QueueName, Survey};
 
 /// Pause before the next connection; it doubles while none comes about, and is scattered by a quarter either way so
 /// that processes do not return in step.
@@ -159,6 +160,9 @@ async fn watch(shared: &Arc<Shared>, session: &Arc<Session>) {
 fn report(shared: &Shared, survey: &Survey) {
     if survey.made.is_empty() {
         return;
+    }
+    if survey.made.contains(&shared.topology.queue(QueueName::Ledger)) {
+        shared.ledger_holds_some.store(false, Ordering::Release);
     }
     tracing::warn!(made = ?survey.made, "queues or exchanges were missing and are made again");
     shared.repaired_by(u64::try_from(survey.made.len()).unwrap_or(u64::MAX));

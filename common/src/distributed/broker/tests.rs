@@ -1,10 +1,25 @@
 //! Tests of the broker's adapter, on real brokers.
 
+mod basics;
+mod faults;
+mod stream;
+
 use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::Broker;
 use crate::distributed::BrokerSettings;
+
+/// Longest wait for anything that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A broker that is ready.
+async fn ready(settings: BrokerSettings) -> Broker {
+    let broker = Broker::start(settings);
+    broker.wait_ready(PATIENCE).await.expect("the broker becomes ready");
+    broker
+}
 
 /// Settings with short deadlines.
 pub(super) fn settings(url: &str, prefix: &str) -> BrokerSettings {
