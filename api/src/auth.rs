@@ -11,11 +11,8 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
-use jiff::Timestamp;
 use secrecy::SecretString;
-use slipway_common::Backend;
-use slipway_common::record::{Record, StoredToken};
-use slipway_common::secrets::{generate_token, token_sha256};
+use slipway_common::secrets::token_sha256;
 
 use crate::refusal::Refusal;
 use crate::server::Shared;
@@ -26,8 +23,6 @@ const BELIEVED_FOR: Duration = Duration::from_secs(3);
 const BELIEVED_MAX: usize = 1_024;
 /// Longest token that is looked up.
 const TOKEN_MAX_BYTES: usize = 256;
-/// Name of the token made at first start.
-const FIRST_TOKEN: &str = "admin";
 /// The user of requests from this machine that need no token. No token may have this name.
 pub(crate) const LOCAL_USER: &str = "local";
 
@@ -64,48 +59,6 @@ impl TokenCache {
     pub(crate) fn forget(&self, name: &str) {
         self.entries().retain(|_, (known, _)| known != name);
     }
-}
-
-/// Creates the token `admin` when there is no token at all; answers whether it did. It is stored hashed only, so
-/// `hand_over` is the one time it can be seen. That comes first: a crash in between leaves a token nobody knows of
-/// rather than one nobody has.
-///
-/// # Errors
-/// When the tokens cannot be read, or the new one cannot be handed over or kept.
-pub async fn ensure_first_token(
-    backend: &Backend,
-    hand_over: impl FnOnce(&SecretString) -> std::io::Result<()>,
-) -> Result<bool, FirstTokenError> {
-    let known = backend.store.tokens().await.map_err(FirstTokenError::Read)?;
-    if !known.is_empty() {
-        return Ok(false);
-    }
-    let token = generate_token().map_err(FirstTokenError::Generate)?;
-    hand_over(&token).map_err(FirstTokenError::HandOver)?;
-    let stored = StoredToken {
-        name: FIRST_TOKEN.to_owned(),
-        sha256: token_sha256(&token),
-        created_at: Timestamp::now(),
-    };
-    backend.record(&Record::TokenCreated(stored)).await.map_err(FirstTokenError::Keep)?;
-    Ok(true)
-}
-
-/// Why the first token could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum FirstTokenError {
-    /// The tokens could not be read.
-    #[error("the tokens could not be read")]
-    Read(#[source] slipway_common::store::StoreError),
-    /// No token could be generated.
-    #[error("no token could be generated")]
-    Generate(#[source] slipway_common::secrets::SecretError),
-    /// The token could not be handed over.
-    #[error("the first token could not be written")]
-    HandOver(#[source] std::io::Error),
-    /// The token could not be kept.
-    #[error("the first token could not be kept")]
-    Keep(#[source] slipway_common::backend::RecordError),
 }
 
 /// The middleware: lets open paths through and everything else only with a token.
@@ -195,24 +148,6 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
-
-    #[tokio::test]
-    async fn a_first_token_nobody_got_is_not_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = slipway_common::embedded::EmbeddedSettings::default();
-        let embedded = slipway_common::embedded::Embedded::open(folder.path(), &settings).unwrap();
-        let backend = embedded.backend();
-        let lost = ensure_first_token(&backend, |_| Err(std::io::Error::other("no disk"))).await;
-        assert!(matches!(lost, Err(FirstTokenError::HandOver(_))));
-        let mut handed_over = None;
-        let made = ensure_first_token(&backend, |token| {
-            handed_over = Some(token_sha256(token));
-            Ok(())
-        });
-        assert!(made.await.unwrap(), "the next start makes one");
-        assert!(backend.store.token(&handed_over.unwrap()).await.unwrap().is_some());
-        assert!(!ensure_first_token(&backend, |_| panic!("one is enough")).await.unwrap());
-    }
 
     #[test]
     fn a_request_through_a_proxy_is_not_from_this_machine() {

@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use crate::deadline::Clock;
 use crate::refusal::Refusal;
 
 /// Longest part of a field's path that is shown.
@@ -73,10 +74,14 @@ async fn read(request: &HttpRequest, payload: web::Payload, limits: BodyLimits) 
     if announced > limits.max_bytes {
         return Err(Refusal::BodyTooLarge { limit_bytes: limits.max_bytes });
     }
+    let clock = Clock::of(request);
+    clock.iter().for_each(|clock| clock.pause(limits.timeout));
     let all = collect(payload, limits.max_bytes, announced);
-    tokio::time::timeout(limits.timeout, all)
+    let read = tokio::time::timeout(limits.timeout, all)
         .await
-        .unwrap_or(Err(Refusal::BodySlow { limit_ms: limits.timeout.as_millis() }))
+        .unwrap_or(Err(Refusal::BodySlow { limit_ms: limits.timeout.as_millis() }));
+    clock.iter().for_each(Clock::restart);
+    read
 }
 
 async fn collect(mut payload: web::Payload, max_bytes: usize, expected: usize) -> Result<Bytes, Refusal> {

@@ -1,4 +1,9 @@
-//! What else lives in the process and has something to say in `/readyz` and `/metrics`.
+//! What else lives in the process: it has something to say in `/readyz` and `/metrics`, and can do what the seams cannot.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use slipway_common::store::StoreError;
 
 /// Something that does not work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -7,6 +12,8 @@ pub struct Ailment {
     pub part: String,
     /// What is wrong with it, for people. Holds no secrets.
     pub reason: String,
+    /// Whether questions cannot be answered because of it. Every ailment is in the way of accepting work.
+    pub hinders_reads: bool,
 }
 
 /// A part of the process beside the API, such as its worker. Must answer at once, without waiting.
@@ -16,4 +23,23 @@ pub trait Companion: Send + Sync + std::fmt::Debug {
 
     /// Its metrics in the OpenMetrics text format, without the final `# EOF`.
     fn metrics(&self) -> String;
+}
+
+/// What an operator may ask for.
+#[async_trait]
+pub trait Maintenance: Send + Sync + std::fmt::Debug {
+    /// Empties the projection and folds the whole ledger into it again. Answers the number of records; may take minutes.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or the projection cannot be written.
+    async fn rebuild_store(&self) -> Result<u64, StoreError>;
+}
+
+/// What is beside the API in its process.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// What else there is to say.
+    pub companion: Option<Arc<dyn Companion>>,
+    /// Who carries out what an operator asks for.
+    pub maintenance: Option<Arc<dyn Maintenance>>,
 }

@@ -7,6 +7,8 @@
 mod auth;
 mod body;
 mod companion;
+mod deadline;
+mod first_token;
 mod idempotency;
 mod metrics;
 mod observe;
@@ -21,9 +23,9 @@ mod streams;
 mod unread;
 pub mod view;
 
-pub use auth::{FirstTokenError, ensure_first_token};
-pub use companion::{Ailment, Companion};
+pub use companion::{Ailment, Beside, Companion, Maintenance};
+pub use first_token::{FirstToken, FirstTokenError};
 pub use openapi::document as openapi_document;
-pub use problem::ProblemDocument;
+pub use problem::{NotReadyDocument, ProblemDocument};
 pub use server::{Api, ApiError, ApiHandle};
 pub use settings::ApiSettings;

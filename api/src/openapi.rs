@@ -6,7 +6,7 @@ use utoipa::openapi::{Components, PathItem, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi, ToResponse};
 
 use crate::problem::ProblemDocument;
-use crate::routes::{credentials, deployments, docs, health, jobs, metrics, tokens};
+use crate::routes::{admin, credentials, dead, deployments, docs, health, jobs, metrics, tokens};
 use crate::view::{EndView, EventView};
 
 /// A problem document (RFC 9457).
@@ -23,6 +23,7 @@ pub(crate) struct Problem(ProblemDocument);
         deployments::actions::stop, deployments::actions::cancel, deployments::actions::retry,
         deployments::actions::rollback, deployments::events::events, deployments::logs::logs,
         jobs::show,
+        dead::list, dead::show, dead::requeue, dead::discard, admin::start, admin::show,
         credentials::list, credentials::show, credentials::store, credentials::delete,
         tokens::list, tokens::create, tokens::revoke,
         health::alive, health::ready, metrics::metrics, docs::document, docs::redirect, docs::file,

@@ -6,6 +6,8 @@ use actix_web::http::{StatusCode, header::ContentType};
 use serde::{Deserialize, Serialize};
 use slipway_common::model::request::InvalidField;
 
+use crate::view::Readiness;
+
 /// Media type of a problem document.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -34,6 +36,17 @@ pub struct ProblemDocument {
     pub errors: Vec<InvalidField>,
 }
 
+/// The process is not ready, and what it can do all the same.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NotReadyDocument {
+    /// The problem.
+    #[serde(flatten)]
+    pub problem: ProblemDocument,
+    /// What can be done, and what is in the way of the rest.
+    #[serde(flatten)]
+    pub readiness: Readiness,
+}
+
 /// A problem document on its way out, with the headers that belong to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -41,13 +54,21 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     errors: Vec<InvalidField>,
+    readiness: Option<Readiness>,
     headers: Vec<(HeaderName, HeaderValue)>,
     close: bool,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), close: false }
+        let (errors, headers) = (Vec::new(), Vec::new());
+        Self { status, code, detail: detail.into(), errors, readiness: None, headers, close: false }
+    }
+
+    /// Adds what can be done all the same.
+    pub(crate) fn with_readiness(mut self, readiness: Readiness) -> Self {
+        self.readiness = Some(readiness);
+        self
     }
 
     /// Adds the fields that were refused.
@@ -93,7 +114,12 @@ impl Problem {
         if self.close {
             builder.force_close();
         }
-        let body = serde_json::to_vec(&self.document()).unwrap_or_default();
+        let problem = self.document();
+        let body = match self.readiness.clone() {
+            Some(readiness) => serde_json::to_vec(&NotReadyDocument { problem, readiness }),
+            None => serde_json::to_vec(&problem),
+        };
+        let body = body.unwrap_or_default();
         builder
             .insert_header(ContentType(PROBLEM_JSON.parse().unwrap_or(actix_web::mime::APPLICATION_JSON)))
             .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -12,6 +12,7 @@ use slipway_common::store::StoreError;
 use slipway_common::telemetry::chain;
 
 use crate::problem::Problem;
+use crate::view::{PartView, Readiness};
 
 /// How long a client is asked to wait when a part is unavailable.
 const RETRY_AFTER_S: u16 = 2;
@@ -74,7 +75,16 @@ pub(crate) enum Refusal {
     TooManyStreams { limit: usize },
     /// Something this process needs is not working.
     #[error("not ready")]
-    NotReady(Vec<InvalidField>),
+    NotReady(Readiness),
+    /// The answer was not there in time.
+    #[error("no answer within {limit_ms} ms")]
+    Timeout { limit_ms: u128 },
+    /// The answer was not there in time, and something may have been done.
+    #[error("no outcome within {limit_ms} ms")]
+    OutcomeUnknown { limit_ms: u128 },
+    /// The store could not be rebuilt.
+    #[error("the store could not be rebuilt")]
+    RebuildFailed { reason: String },
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -161,8 +171,18 @@ impl Refusal {
                 "too_many_streams",
                 format!("{limit} streams are open, which is the limit; try again later or poll."),
             ),
-            Self::NotReady(errors) => unavailable("not_ready", format!("Not ready: {}", summary(errors)))
-                .with_errors(errors.clone()),
+            Self::NotReady(readiness) => not_ready(readiness),
+            Self::Timeout { limit_ms } => {
+                tracing::warn!(error = %self, "a request took too long");
+                unavailable("timeout", format!("There was no answer within {limit_ms} ms; try again."))
+            }
+            Self::OutcomeUnknown { .. } => {
+                tracing::warn!(error = %self, "a request took too long");
+                outcome_unknown()
+            }
+            Self::RebuildFailed { reason } => {
+                unavailable("rebuild_failed", format!("The store could not be rebuilt: {reason}."))
+            }
             Self::Store(error) => store(error),
             Self::Queue(error) => queue(error),
             Self::Record(RecordError::Ledger(error)) => ledger(error),
@@ -232,6 +252,14 @@ fn queue(error: &QueueError) -> Problem {
         ),
         QueueError::ClaimLost { .. } => internal(error),
     }
+}
+
+fn not_ready(readiness: &Readiness) -> Problem {
+    let field = |part: &PartView| InvalidField { field: part.part.clone(), reason: part.reason.clone() };
+    let errors: Vec<InvalidField> = readiness.parts.iter().map(field).collect();
+    unavailable("not_ready", format!("Not ready: {}", summary(&errors)))
+        .with_errors(errors)
+        .with_readiness(readiness.clone())
 }
 
 fn outcome_unknown() -> Problem {

@@ -1,6 +1,8 @@
 //! The routes, one line each, and what handlers have in common.
 
+pub(crate) mod admin;
 pub(crate) mod credentials;
+pub(crate) mod dead;
 pub(crate) mod deployments;
 pub(crate) mod docs;
 pub(crate) mod health;
@@ -36,6 +38,18 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .service(at("/deployments/{id}/events", "GET").route(web::get().to(events::events)))
         .service(at("/deployments/{id}/logs", "GET").route(web::get().to(logs::logs)))
         .service(at("/jobs/{id}", "GET").route(web::get().to(jobs::show)))
+        .service(at("/dead", "GET").route(web::get().to(dead::list)))
+        .service(
+            at("/dead/{id}", "GET, DELETE")
+                .route(web::get().to(dead::show))
+                .route(web::delete().to(dead::discard)),
+        )
+        .service(at("/dead/{id}/requeue", "POST").route(web::post().to(dead::requeue)))
+        .service(
+            at("/admin/rebuild-store", "GET, POST")
+                .route(web::get().to(admin::show))
+                .route(web::post().to(admin::start)),
+        )
         .service(at("/credentials", "GET").route(web::get().to(credentials::list)))
         .service(
             at("/credentials/{name}", "GET, PUT, DELETE")

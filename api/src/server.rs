@@ -1,7 +1,6 @@
 //! Composition: the listening socket, the worker threads, the middlewares and the routes.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::{NormalizePath, from_fn};
@@ -13,9 +12,11 @@ use tokio::task::JoinHandle;
 
 use crate::auth::{TokenCache, require_token};
 use crate::body::BodyLimits;
-use crate::companion::Companion;
+use crate::companion::Beside;
+use crate::deadline::limit_answer;
 use crate::metrics::Metrics;
 use crate::observe::{no_such_path, observe};
+use crate::routes::admin::Rebuild;
 use crate::streams::Streams;
 use crate::unread::close_unread;
 use crate::{ApiSettings, openapi, routes};
@@ -52,7 +53,8 @@ pub(crate) struct Shared {
     pub(crate) settings: ApiSettings,
     pub(crate) backend: Backend,
     pub(crate) sealer: Sealer,
-    pub(crate) companion: Option<Arc<dyn Companion>>,
+    pub(crate) beside: Beside,
+    pub(crate) rebuild: Rebuild,
     pub(crate) tokens: TokenCache,
     pub(crate) metrics: Metrics,
     pub(crate) streams: Streams,
@@ -81,11 +83,11 @@ impl Api {
         settings: ApiSettings,
         backend: Backend,
         sealer: Sealer,
-        companion: Option<Arc<dyn Companion>>,
+        beside: Beside,
     ) -> Result<ApiHandle, ApiError> {
         let address = settings.listen;
         let listener = TcpListener::bind(address).map_err(|source| ApiError::Listen { address, source })?;
-        Self::start_on(listener, settings, backend, sealer, companion)
+        Self::start_on(listener, settings, backend, sealer, beside)
     }
 
     /// Serves on a socket that listens already. Must be called within a Tokio runtime.
@@ -97,7 +99,7 @@ impl Api {
         settings: ApiSettings,
         backend: Backend,
         sealer: Sealer,
-        companion: Option<Arc<dyn Companion>>,
+        beside: Beside,
     ) -> Result<ApiHandle, ApiError> {
         let address = listener.local_addr().map_err(ApiError::Setup)?;
         let (stop_streams, stopping) = watch::channel(false);
@@ -107,7 +109,8 @@ impl Api {
             settings: settings.clone(),
             backend,
             sealer,
-            companion,
+            beside,
+            rebuild: Rebuild::default(),
             tokens: TokenCache::default(),
             metrics: Metrics::new(),
             streams,
@@ -117,6 +120,7 @@ impl Api {
             App::new()
                 .app_data(shared.clone())
                 .wrap(from_fn(require_token))
+                .wrap(from_fn(limit_answer))
                 .wrap(from_fn(observe))
                 .wrap(from_fn(close_unread))
                 .wrap(NormalizePath::trim())

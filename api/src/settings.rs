@@ -22,6 +22,8 @@ pub struct ApiSettings {
     pub request_head_timeout: Duration,
     /// Longest wait for the whole body of a request.
     pub request_body_timeout: Duration,
+    /// Longest time from a whole request to the head of its answer.
+    pub answer_timeout: Duration,
     /// Longest a connection without a request is kept.
     pub idle_timeout: Duration,
     /// Most event and log streams open at once.
@@ -58,6 +60,7 @@ impl ApiSettings {
             request_body_max_bytes: config.server.request_body_max_bytes,
             request_head_timeout: Duration::from_millis(config.server.request_head_timeout_ms),
             request_body_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_millis(config.server.answer_timeout_ms),
             idle_timeout: Duration::from_secs(15),
             streams_max: config.server.streams_max,
             stream_keep_alive: Duration::from_secs(config.server.stream_keep_alive_s),

@@ -1,5 +1,6 @@
 //! What users see, built from the model. Secrets are not merely hidden here: no type of this module can hold one.
 
+mod dead;
 mod deployment;
 mod event;
 mod spec;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use slipway_common::model::{DeploymentId, DeploymentState, JobId};
 use slipway_common::record::{StoredCredential, StoredToken};
 
+pub use dead::{DeadDetail, DeadList, DeadSummary};
 pub use deployment::{DeploymentDetail, DeploymentList, DeploymentSummary, JobDetail, Progress, StageView};
 pub use event::{EndView, EventView};
 pub use spec::{CredentialUse, SpecView, SupportView};
@@ -146,9 +148,61 @@ pub struct TokenList {
 /// The process is alive.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct HealthView {
-    /// `ok` or `ready`.
+    /// `ok`.
     #[schema(example = "ok")]
     pub status: String,
     /// Version of this server.
     pub version: String,
+}
+
+/// The process is ready.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReadyView {
+    /// `ready`.
+    #[schema(example = "ready")]
+    pub status: String,
+    /// Version of this server.
+    pub version: String,
+    /// What can be done.
+    #[serde(flatten)]
+    pub readiness: Readiness,
+}
+
+/// What can be done, and what is in the way of the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Readiness {
+    /// Whether questions can be answered.
+    pub reads: bool,
+    /// Whether work can be accepted.
+    pub writes: bool,
+    /// What does not work.
+    pub parts: Vec<PartView>,
+}
+
+/// A part that does not work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PartView {
+    /// Which.
+    #[schema(example = "broker")]
+    pub part: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// How the rebuilding of the store is going. Known to the server process that was asked for it, and until it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RebuildView {
+    /// `idle` (nobody asked this process for it), `running`, `done` or `failed`.
+    #[schema(example = "done")]
+    pub status: String,
+    /// Records that were read from the ledger, once it is done.
+    pub records: Option<u64>,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// When it began.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
 }

@@ -102,6 +102,12 @@ pub(crate) enum ClientCommand {
     /// Tokens that let clients in.
     #[command(subcommand)]
     Tokens(TokensCommand),
+    /// Jobs the server has set aside, because they crashed their workers or cannot be read.
+    #[command(subcommand)]
+    Dead(DeadCommand),
+    /// What an operator asks of a server.
+    #[command(subcommand)]
+    Admin(AdminCommand),
 }
 
 /// `slipway up`
@@ -167,10 +173,10 @@ pub(crate) struct LogsArgs {
     pub(crate) follow: bool,
 }
 
-/// Commands that make a job of an existing deployment.
+/// Commands that make a job of something that exists.
 #[derive(Debug, Args)]
 pub(crate) struct ActArgs {
-    /// The deployment: its id, or at least six characters of it.
+    /// Which: its id, or at least six characters of it.
     pub(crate) id: String,
     /// Return at once instead of watching.
     #[arg(short, long)]
@@ -241,6 +247,42 @@ pub(crate) enum TokensCommand {
         /// Its name.
         name: String,
     },
+}
+
+/// `slipway dead`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// List the jobs that were set aside, newest first.
+    #[command(visible_alias = "ls")]
+    List {
+        /// At most so many (1 to 100).
+        #[arg(short, long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+        /// Go on where the page before ended.
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// Show one of them.
+    Show {
+        /// The job: its id, or at least six characters of it.
+        id: String,
+    },
+    /// Queue it again; one that has failed meanwhile is tried again as a new job.
+    #[command(after_help = "Example:\n  slipway dead requeue 4f1c22d09a3e")]
+    Requeue(ActArgs),
+    /// Drop it for good.
+    #[command(visible_alias = "rm")]
+    Drop {
+        /// The job: its id, or at least six characters of it.
+        id: String,
+    },
+}
+
+/// `slipway admin`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Empty the store and fill it again from the ledger; until it is full the server answers 503.
+    RebuildStore,
 }
 
 #[cfg(test)]

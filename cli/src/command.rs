@@ -1,13 +1,15 @@
 //! The commands that ask a server: which module does what, and what all of them share.
 
 mod act;
+mod admin;
 pub(crate) mod completion;
 mod credentials;
+mod dead;
 mod deploy;
 mod follow;
 mod list;
 mod logs;
-mod resolve;
+pub(crate) mod resolve;
 mod status;
 mod tokens;
 
@@ -42,21 +44,31 @@ pub(crate) enum CommandError {
         /// What was given.
         part: String,
     },
-    /// No deployment has such an id.
-    #[error("no deployment has `{part}` in its id")]
+    /// Nothing has such an id.
+    #[error("no {what} has `{part}` in its id")]
     UnknownId {
+        /// What was looked for.
+        what: resolve::What,
         /// What was given.
         part: String,
     },
-    /// More than one deployment has.
+    /// More than one has.
     #[error("`{part}` is part of more than one id: {first} and {second}")]
     AmbiguousId {
+        /// What was looked for.
+        what: resolve::What,
         /// What was given.
         part: String,
         /// One of them.
         first: String,
         /// Another.
         second: String,
+    },
+    /// The store was not rebuilt.
+    #[error("the store is not rebuilt: {reason}")]
+    Rebuild {
+        /// Why.
+        reason: String,
     },
     /// A file cannot be written.
     #[error("the file {path} cannot be written", path = path.display())]
@@ -90,6 +102,8 @@ pub(crate) async fn run(
         ClientCommand::Rollback(args) => act::rollback(&client, &args, json).await,
         ClientCommand::Credentials(args) => credentials::run(&client, args, json).await,
         ClientCommand::Tokens(args) => tokens::run(&client, args, json).await,
+        ClientCommand::Dead(args) => dead::run(&client, args, json).await,
+        ClientCommand::Admin(args) => admin::run(&client, &args, json).await,
     }
 }
 

@@ -5,6 +5,10 @@
 
 #[path = "api/conformity.rs"]
 mod conformity;
+#[path = "api/dead.rs"]
+mod dead;
+#[path = "api/doubles.rs"]
+mod doubles;
 #[path = "api/endpoints.rs"]
 mod endpoints;
 #[path = "api/fuzz.rs"]
@@ -13,6 +17,8 @@ mod fuzz;
 mod hostile;
 #[path = "api/idempotency.rs"]
 mod idempotency;
+#[path = "api/pressure.rs"]
+mod pressure;
 #[path = "api/secrets.rs"]
 mod secrets;
 #[path = "api/server.rs"]

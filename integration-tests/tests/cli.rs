@@ -160,6 +160,14 @@ async fn check_config_prints_what_is_in_force_and_names_what_is_wrong() -> Resul
     let good = run(&["up", "--check-config", "--config", path]).await?;
     assert_eq!(good.status.code(), Some(0), "{}", text(&good.stderr));
     assert!(text(&good.stdout).contains("slots = 7"), "{}", text(&good.stdout));
+    std::fs::write(
+        &file,
+        "[broker]\nurls = [\"amqp://ada:hunter2@mq/v\"]\n[redis]\nurl = \"redis://:hunter2@r/0\"\n",
+    )?;
+    let masked = run(&["up", "--check-config", "--config", path]).await?;
+    let shown = text(&masked.stdout);
+    assert!(shown.contains("amqp://ada:***@mq/v") && shown.contains("redis://:***@r/0"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
     std::fs::write(&file, "[worker]\nslotz = 7\n")?;
     let bad = run(&["up", "--check-config", "--config", path]).await?;
     assert_eq!(bad.status.code(), Some(2), "{}", text(&bad.stderr));
@@ -295,5 +303,27 @@ async fn a_second_server_on_the_same_data_is_refused() -> Result<()> {
     assert!(text(&second.stderr).contains("in use by another process"), "{}", text(&second.stderr));
     assert!(up.data("up.json").exists(), "the first one's address is kept");
     assert_eq!(up.client(&["list"]).await?.status.code(), Some(0), "the first one goes on");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_dead_are_listed_and_the_store_is_rebuilt() -> Result<()> {
+    let up = Up::start().await?;
+    let list = up.client(&["dead", "list"]).await?;
+    assert_eq!(list.status.code(), Some(0), "{}", text(&list.stderr));
+    assert!(text(&list.stdout).starts_with("ID "), "{}", text(&list.stdout));
+    let document: Value = serde_json::from_slice(&up.client(&["--json", "dead", "list"]).await?.stdout)?;
+    assert_eq!(document["total"], 0);
+    for arguments in [
+        &["dead", "show", "01890a5d-ac96-774b-bcce-b302099a8057"][..],
+        &["dead", "drop", "01890a5d-ac96-774b-bcce-b302099a8057"],
+        &["dead", "requeue", "abcdef"],
+    ] {
+        let output = up.client(arguments).await?;
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output.stderr));
+    }
+    let rebuilt = up.client(&["admin", "rebuild-store"]).await?;
+    assert_eq!(rebuilt.status.code(), Some(0), "{}", text(&rebuilt.stderr));
+    assert!(text(&rebuilt.stdout).starts_with("rebuilt the store from "), "{}", text(&rebuilt.stdout));
     Ok(())
 }

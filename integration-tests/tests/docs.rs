@@ -17,7 +17,7 @@ use tokio::process::Command;
 /// Longest wait for one help text.
 const HELP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Commands of `slipway` that have commands of their own.
-const COMMAND_GROUPS: [&str; 2] = ["credentials", "tokens"];
+const COMMAND_GROUPS: [&str; 4] = ["admin", "credentials", "dead", "tokens"];
 /// Where sources may state an error code or the name of a test.
 const SOURCE_FOLDERS: [&str; 6] = ["api", "cli", "common", "gateway", "integration-tests", "worker"];
 
@@ -92,7 +92,8 @@ fn command_and_flags(line: &str) -> Option<(Vec<String>, Vec<String>)> {
     let goes_on = |word: &&str| !matches!(*word, "|" | ">" | "<" | "#" | "&&" | ";" | "&");
     let given: Vec<&str> = words.take_while(goes_on).collect();
     let depth = if given.first().is_some_and(|first| COMMAND_GROUPS.contains(first)) { 2 } else { 1 };
-    let is_name = |word: &&&str| word.chars().all(|character| character.is_ascii_lowercase());
+    let is_letter = |character: char| character.is_ascii_lowercase() || character == '-';
+    let is_name = |word: &&&str| !word.starts_with('-') && word.chars().all(is_letter);
     let command = given.iter().take(depth).take_while(is_name).map(|word| (*word).to_owned()).collect();
     let flags = given.iter().filter(|word| word.starts_with('-')).map(|word| flag_name(word)).collect();
     Some((command, flags))

@@ -33,7 +33,7 @@ pub(crate) async fn metrics(shared: web::Data<Shared>) -> Result<HttpResponse, R
         shared.metrics.set_resident_bytes(bytes);
     }
     shared.metrics.set_streams(shared.streams.open_count());
-    let more = shared.companion.as_ref().map(|companion| companion.metrics()).unwrap_or_default();
+    let more = shared.beside.companion.as_ref().map(|companion| companion.metrics()).unwrap_or_default();
     let text =
         shared.metrics.encode(&more).map_err(|_| Refusal::Internal("the metrics cannot be written"))?;
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, OPENMETRICS)).body(text))

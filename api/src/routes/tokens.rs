@@ -71,8 +71,10 @@ pub(crate) async fn create(
     let keyed = request.headers().contains_key("Idempotency-Key");
     let ticket =
         ticket(&request, ask, &shared.backend, &shared.sealer, shared.settings.idempotency_keep).await?;
-    // Under a key the token follows from the key's reservation, so that a repetition gets the same one.
-    let token = if keyed { derived(&shared, &ticket.job.to_string()) } else { generate_token()? };
+    // Under a key the token follows from the key's reservation, so that a repetition gets the same one, and nobody
+    // gets it again when the reservation is gone.
+    let seed = || format!("{} {}", ticket.job, ticket.at);
+    let token = if keyed { derived(&shared, &seed()) } else { generate_token()? };
     let (name, sha256) = (wanted.name, token_sha256(&token));
     let stored = StoredToken { name, sha256, created_at: ticket.at };
     let view = TokenView::from(&stored);

@@ -78,6 +78,79 @@ pub(crate) struct DeploymentsPage {
     pub(crate) next_cursor: Option<String>,
 }
 
+/// One page of anything with an id.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct IdsPage {
+    /// What is on the page.
+    pub(crate) data: Vec<WithId>,
+    /// Where the next page begins.
+    #[serde(default)]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// Anything with an id.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct WithId {
+    /// The id.
+    pub(crate) id: String,
+}
+
+/// A job that was set aside; in a list without what is optional here.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct DeadView {
+    /// The job.
+    pub(crate) id: String,
+    /// Whether its message can be read.
+    pub(crate) readable: bool,
+    /// Its deployment.
+    #[serde(default)]
+    pub(crate) deployment: Option<String>,
+    /// Path of its project.
+    #[serde(default)]
+    pub(crate) project: Option<String>,
+    /// Its environment.
+    #[serde(default)]
+    pub(crate) environment: Option<String>,
+    /// Who asked for it.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    /// `deploy` or `stop`.
+    #[serde(default)]
+    pub(crate) kind: Option<String>,
+    /// Why it was set aside.
+    pub(crate) reason: String,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// The beginning of what cannot be read.
+    #[serde(default)]
+    pub(crate) unreadable: Option<String>,
+}
+
+/// One page of jobs that were set aside.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct DeadPage {
+    /// The jobs, newest first.
+    pub(crate) data: Vec<DeadView>,
+    /// How many there are in all.
+    pub(crate) total: u64,
+    /// Where the next page begins.
+    #[serde(default)]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// How a rebuild of the store is going.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct RebuildView {
+    /// `idle`, `running`, `done` or `failed`.
+    pub(crate) status: String,
+    /// Records that were read.
+    #[serde(default)]
+    pub(crate) records: Option<u64>,
+    /// Why it failed.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+}
+
 /// What the client reads of an event.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct EventData {

@@ -18,12 +18,12 @@ use crate::view::{self, table::Table};
 /// Longest wait for the engine's version; it is only for show.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Prints the settings in force as TOML.
+/// Prints the settings in force as TOML, without passwords.
 ///
 /// # Errors
 /// When they cannot be written as TOML.
 pub(crate) fn print_config(settings: &UpSettings) -> Result<(), UpError> {
-    let text = toml::to_string(&settings.config).map_err(UpError::PrintConfig)?;
+    let text = toml::to_string(&settings.config.masked()).map_err(UpError::PrintConfig)?;
     view::line(text.trim_end());
     Ok(())
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
+use slipway_api::Maintenance;
 use slipway_common::embedded::Embedded;
+use slipway_common::store::StoreError;
 use slipway_common::telemetry::chain;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +14,17 @@ use tokio_util::sync::CancellationToken;
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Most portions of one round.
 const PORTIONS_MAX: usize = 100;
+
+/// What an operator may ask for.
+#[derive(Debug)]
+pub(crate) struct Upkeep(pub(crate) Embedded);
+
+#[async_trait]
+impl Maintenance for Upkeep {
+    async fn rebuild_store(&self) -> Result<u64, StoreError> {
+        self.0.rebuild().await
+    }
+}
 
 /// Deletes what has been kept long enough, until `shutdown`.
 pub(crate) async fn run(embedded: Embedded, shutdown: CancellationToken) {

@@ -1,16 +1,15 @@
 //! The services of one process: started in the order they need each other, stopped together.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret as _, SecretString};
-use slipway_api::{Api, ApiHandle, ApiSettings, Companion, ensure_first_token};
-use slipway_common::Backend;
+use slipway_api::{Api, ApiHandle, ApiSettings, Beside, FirstToken};
 use slipway_common::config::Config;
 use slipway_common::embedded::{Embedded, EmbeddedSettings};
-use slipway_common::secrets::{Sealer, write_private};
+use slipway_common::secrets::Sealer;
 use slipway_common::telemetry::chain;
 use slipway_gateway::GatewaySettings;
 use slipway_worker::docker::EngineSettings;
@@ -20,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::UpError;
 use super::front_door::{self, FrontDoor};
+use super::housekeeping::Upkeep;
 use super::settings::UpSettings;
 use super::{announce, housekeeping};
-use crate::data_dir::{ADMIN_TOKEN_FILE, SECRET_KEY_FILE};
+use crate::data_dir::SECRET_KEY_FILE;
 
 /// Longest time the gateway goes on with requests under way; it must fit into the time to stop.
 const GATEWAY_DRAIN_LIMIT_MS: u64 = 20_000;
@@ -59,11 +59,12 @@ impl Services {
             Embedded::open(&settings.data_dir, &embedded_settings(config)).map_err(UpError::Open)?;
         // What a killed process left must not be taken for the address of this one.
         announce::remove_up_file(settings);
-        let sealer = Sealer::from_key_file(&settings.file(SECRET_KEY_FILE)).map_err(UpError::Key)?;
+        let sealer = Sealer::from_key_file(&key_file(settings)).map_err(UpError::Key)?;
         let backend = embedded.backend();
         let claims_released =
             embedded.release_all_claims(Timestamp::now()).await.map_err(UpError::Prepare)?;
-        let token_made = make_first_token(settings, &backend).await?;
+        let first_token = FirstToken::new(&config.auth.first_token_file, &settings.data_dir);
+        let token_made = first_token.ensure(&backend).await.map_err(UpError::FirstToken)?;
 
         let shutdown = CancellationToken::new();
         let worker_settings =
@@ -74,9 +75,11 @@ impl Services {
         let api_settings =
             ApiSettings::from_config(config, vec![config.docker.name.clone()], env!("CARGO_PKG_VERSION"));
         let front_door = FrontDoor::default();
-        let companion: Arc<dyn Companion> = Arc::new(front_door.clone());
-        let api = Api::start(api_settings, backend.clone(), sealer.clone(), Some(companion))
-            .map_err(UpError::Api)?;
+        let beside = Beside {
+            companion: Some(Arc::new(front_door.clone())),
+            maintenance: Some(Arc::new(Upkeep(embedded.clone()))),
+        };
+        let api = Api::start(api_settings, backend.clone(), sealer.clone(), beside).map_err(UpError::Api)?;
         let worker = Worker::start(worker_settings, backend, sealer, shutdown.clone())
             .await
             .map_err(UpError::Worker)?;
@@ -124,11 +127,12 @@ impl Services {
     }
 }
 
-async fn make_first_token(settings: &UpSettings, backend: &Backend) -> Result<bool, UpError> {
-    let path = settings.file(ADMIN_TOKEN_FILE);
-    let hand_over =
-        |token: &SecretString| write_private(&path, format!("{}\n", token.expose_secret()).as_bytes());
-    ensure_first_token(backend, hand_over).await.map_err(UpError::FirstToken)
+/// The sealing key: in the configured file, or in the data folder.
+fn key_file(settings: &UpSettings) -> PathBuf {
+    match settings.config.secrets.key_file.as_str() {
+        "" => settings.file(SECRET_KEY_FILE),
+        named => PathBuf::from(named),
+    }
 }
 
 fn embedded_settings(config: &Config) -> EmbeddedSettings {

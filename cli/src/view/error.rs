@@ -5,6 +5,7 @@ use slipway_common::telemetry::chain;
 use super::text::clean;
 use crate::client::{ClientError, Problem};
 use crate::command::CommandError;
+use crate::command::resolve::What;
 use crate::exit::Exit;
 
 /// Prints the error on standard error, as JSON if asked for, and answers the exit code.
@@ -31,6 +32,7 @@ fn exit(error: &CommandError) -> Exit {
         )
         | CommandError::UnknownId { .. }
         | CommandError::AmbiguousId { .. }
+        | CommandError::Rebuild { .. }
         | CommandError::Write { .. } => Exit::Failed,
     }
 }
@@ -68,6 +70,7 @@ fn refusal(error: &CommandError) -> Option<&Problem> {
         | CommandError::ShortId { .. }
         | CommandError::UnknownId { .. }
         | CommandError::AmbiguousId { .. }
+        | CommandError::Rebuild { .. }
         | CommandError::Write { .. } => None,
     }
 }
@@ -81,13 +84,15 @@ fn hint(error: &CommandError) -> Option<&'static str> {
         CommandError::Client(ClientError::Refused(problem)) if problem.status == 401 => Some(
             "give a token with SLIPWAY_TOKEN or --token-file; `slipway up` says where it left the first one",
         ),
-        CommandError::UnknownId { .. } | CommandError::AmbiguousId { .. } => {
-            Some("`slipway list` shows the deployments there are")
-        }
+        CommandError::UnknownId { what, .. } | CommandError::AmbiguousId { what, .. } => Some(match what {
+            What::Deployment => "`slipway list` shows the deployments there are",
+            What::DeadJob => "`slipway dead list` shows the jobs there are",
+        }),
         CommandError::Client(_)
         | CommandError::Request(_)
         | CommandError::Secret { .. }
         | CommandError::ShortId { .. }
+        | CommandError::Rebuild { .. }
         | CommandError::Write { .. } => None,
     }
 }

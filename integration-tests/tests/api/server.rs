@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
-use slipway_api::{Ailment, Api, ApiHandle, ApiSettings, Companion};
+use slipway_api::{Ailment, Api, ApiHandle, ApiSettings, Beside, Companion, Maintenance};
 use slipway_common::Backend;
 use slipway_common::config::Config;
 use slipway_common::embedded::{Embedded, EmbeddedSettings, OpenError, Synchronous};
@@ -17,8 +18,10 @@ use slipway_common::failure::Failure;
 use slipway_common::model::{Event, EventId, EventKind, Facts, ImageFact, JobMessage, Stage, WorkerId};
 use slipway_common::record::{Record, StoredToken};
 use slipway_common::secrets::{Sealer, token_sha256};
+use slipway_common::store::StoreError;
 
 use crate::conformity::Conformity;
+use crate::doubles::Faults;
 
 pub(crate) const TOKEN: &str = "slw_test-token-of-the-api-suite";
 /// Longest wait for anything in this suite.
@@ -32,7 +35,11 @@ struct Ailing;
 
 impl Companion for Ailing {
     fn ailments(&self) -> Vec<Ailment> {
-        vec![Ailment { part: "docker".to_owned(), reason: "does not answer".to_owned() }]
+        vec![Ailment {
+            part: "docker".to_owned(),
+            reason: "does not answer".to_owned(),
+            hinders_reads: false,
+        }]
     }
 
     fn metrics(&self) -> String {
@@ -40,10 +47,22 @@ impl Companion for Ailing {
     }
 }
 
-/// A running API.
+/// Rebuilds the embedded store.
+#[derive(Debug)]
+struct Upkeep(Embedded);
+
+#[async_trait]
+impl Maintenance for Upkeep {
+    async fn rebuild_store(&self) -> Result<u64, StoreError> {
+        self.0.rebuild().await
+    }
+}
+
+/// A running API. What tests do with the backend themselves does not fail; what the API does may be told to.
 pub(crate) struct Server {
     pub(crate) folder: Arc<tempfile::TempDir>,
     pub(crate) backend: Backend,
+    pub(crate) faults: Faults,
     pub(crate) conformity: Arc<Conformity>,
     handle: ApiHandle,
     http: reqwest::Client,
@@ -131,7 +150,10 @@ impl Server {
         let mut settings = ApiSettings::from_config(&config, vec!["docker".parse().unwrap()], "1.2.3");
         settings.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         adjust(&mut settings);
-        let handle = Api::start(settings, backend.clone(), Sealer::new(&[7; 32]), companion).unwrap();
+        let faults = Faults::default();
+        let beside = Beside { companion, maintenance: Some(Arc::new(Upkeep(embedded))) };
+        let sealer = Sealer::new(&[7; 32]);
+        let handle = Api::start(settings, faults.around(&backend), sealer, beside).unwrap();
         let document = serde_json::from_str(&slipway_api::openapi_document("1.2.3")).unwrap();
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -139,7 +161,7 @@ impl Server {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();
-        Self { folder, backend, conformity: Arc::new(Conformity::new(document)), handle, http }
+        Self { folder, backend, faults, conformity: Arc::new(Conformity::new(document)), handle, http }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

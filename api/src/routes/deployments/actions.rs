@@ -172,7 +172,8 @@ pub(crate) async fn retry(
     Ok(accepted(&ticket, DeploymentState::Queued))
 }
 
-fn check_retry(deployment: &Deployment) -> Result<(), Refusal> {
+/// Only what is over and not in service can be tried again.
+pub(crate) fn check_retry(deployment: &Deployment) -> Result<(), Refusal> {
     let over = matches!(deployment.state, DeploymentState::Failed | DeploymentState::Stopped);
     if over && deployment.jobs.iter().all(|job| job.state.is_terminal()) {
         return Ok(());
@@ -258,7 +259,8 @@ fn is_sibling(one: &Deployment, other: &Deployment) -> bool {
     one.id != other.id && one.project.slug == other.project.slug && one.environment == other.environment
 }
 
-async fn action_ticket(
+/// The ids of an action, new ones or those of the first request under its key.
+pub(crate) async fn action_ticket(
     shared: &Shared,
     request: &HttpRequest,
     user: &User,
@@ -278,7 +280,7 @@ async fn wake(backend: &Backend, job: JobId) {
 }
 
 /// Made of the ticket alone, so that a repetition is answered with the same bytes.
-fn accepted(ticket: &Ticket, status: DeploymentState) -> HttpResponse {
+pub(crate) fn accepted(ticket: &Ticket, status: DeploymentState) -> HttpResponse {
     let links = Links::of(ticket.deployment, Some(ticket.job));
     HttpResponse::Accepted().insert_header((header::LOCATION, links.this.clone())).json(Accepted {
         id: ticket.deployment,

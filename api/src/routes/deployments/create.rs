@@ -95,7 +95,7 @@ async fn check_credential(backend: &Backend, spec: &DeploymentSpec, ticket: &Tic
 }
 
 /// The deploy job of a new or known deployment.
-pub(super) fn deploy_message(
+pub(crate) fn deploy_message(
     ticket: &Ticket,
     project: Project,
     user: String,
