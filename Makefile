@@ -1,7 +1,7 @@
 # The way in for people and for CI. `make` alone explains the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-integration bench lint fmt
+.PHONY: help setup demo test test-unit test-integration chaos bench lint fmt
 
 help: ## Explain the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -20,6 +20,9 @@ test-unit: ## Run the tests that need nothing but the toolchain
 
 test-integration: setup ## Run the suites over real services
 	scripts/with-docker.sh cargo test --locked -p slipway-integration-tests
+
+chaos: setup ## Many jobs under random faults of every part; CHAOS_JOBS, CHAOS_FAULTS and CHAOS_SEED scale and replay it
+	@scripts/chaos.sh
 
 bench: setup ## Measure; one line per figure: bench <name> <value> <unit> goal <goal> met|missed
 	@scripts/bench.sh

@@ -38,6 +38,8 @@ pub enum Fault {
     },
     /// Takes a push and closes the connection instead of answering.
     CutAfterPush,
+    /// Takes one push, closes the connection instead of answering, and answers 500 from then on.
+    GoneAfterPush,
     /// Answers 500.
     ServerError,
     /// Redirects every request to the same path below another address.

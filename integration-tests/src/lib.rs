@@ -1,7 +1,10 @@
 //! The harness: real services as private processes, and the oracles that watch their effects.
 
 pub mod bench;
+pub mod chaos;
+pub mod distributed;
 pub mod docker_engine;
+pub mod effects;
 pub mod git_server;
 pub mod line;
 pub mod process_control;

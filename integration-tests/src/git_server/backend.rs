@@ -47,7 +47,8 @@ pub(super) async fn answer(request: Request<Incoming>, state: Arc<State>) -> io:
         | Fault::RedirectToSuffix
         | Fault::StallPack { .. }
         | Fault::Trickle { .. }
-        | Fault::CutAfterPush => {}
+        | Fault::CutAfterPush
+        | Fault::GoneAfterPush => {}
     }
     if !is_authorized(&head, &settings) {
         let mut answer = plain(StatusCode::UNAUTHORIZED);
@@ -55,8 +56,13 @@ pub(super) async fn answer(request: Request<Incoming>, state: Arc<State>) -> io:
         return Ok(answer);
     }
     let output = run_backend(&head, body, &settings, &state).await?;
-    if settings.fault == Fault::CutAfterPush && head.uri.path().ends_with("/git-receive-pack") {
-        return Err(io::Error::other("the line is cut"));
+    if head.uri.path().ends_with("/git-receive-pack") {
+        if settings.fault == Fault::GoneAfterPush {
+            state.settings().fault = Fault::ServerError;
+        }
+        if matches!(settings.fault, Fault::CutAfterPush | Fault::GoneAfterPush) {
+            return Err(io::Error::other("the line is cut"));
+        }
     }
     from_cgi(&output, |body| shape(body, &settings.fault, asks_for_pack))
 }
@@ -172,6 +178,7 @@ fn shape(body: Bytes, fault: &Fault, asks_for_pack: bool) -> Body {
         | Fault::Stall
         | Fault::StallPack { .. }
         | Fault::CutAfterPush
+        | Fault::GoneAfterPush
         | Fault::ServerError
         | Fault::Redirect { .. }
         | Fault::RedirectToSuffix => BodyExt::boxed(Full::new(body)),
