@@ -32,6 +32,8 @@ const PAUSE_DOUBLINGS_MAX: u32 = 5;
 const PATIENCE_SHORT: Duration = Duration::from_millis(150);
 /// How often the server's role and policy are looked at while it is used.
 const INSPECT_INTERVAL: Duration = Duration::from_secs(30);
+/// The same under Sentinel, which is asked too: a primary that was replaced takes writes for seconds, in vain.
+const INSPECT_INTERVAL_SENTINEL: Duration = Duration::from_secs(1);
 
 /// The connection to Redis, shared by all clones.
 #[derive(Clone)]
@@ -169,7 +171,7 @@ impl Redis {
     /// When it cannot or must not be used.
     pub(crate) async fn check(&self) -> Result<(), RedisFault> {
         let mut open = self.open().await?;
-        let looked = connect::inspect(&mut open.connection, self.0.settings.response_timeout).await;
+        let looked = self.inspect(&mut open).await;
         if let Err(fault) = &looked {
             self.lost(open.epoch, fault, false);
         }
@@ -246,7 +248,7 @@ impl Redis {
             let link = self.link();
             match (&link.open, link.retry_at) {
                 (Some(open), _) => {
-                    let (open, due) = (open.clone(), link.inspected.elapsed() >= INSPECT_INTERVAL);
+                    let (open, due) = (open.clone(), link.inspected.elapsed() >= self.inspect_interval());
                     drop(link);
                     if due {
                         self.inspect_soon(&open);
@@ -268,25 +270,45 @@ impl Redis {
         link.open.clone().ok_or_else(|| fault_of(&link.state))
     }
 
-    /// Looks at role and policy in the background.
+    fn inspect_interval(&self) -> Duration {
+        if self.0.settings.sentinels.is_empty() { INSPECT_INTERVAL } else { INSPECT_INTERVAL_SENTINEL }
+    }
+
+    /// Looks in the background whether the server is still the right one.
     fn inspect_soon(&self, open: &Open) {
         if self.0.inspecting.swap(true, Ordering::AcqRel) {
             return;
         }
         let (redis, mut open) = (self.clone(), open.clone());
         tokio::spawn(async move {
-            let limit = redis.0.settings.response_timeout;
-            match connect::inspect(&mut open.connection, limit).await {
-                Ok(()) => redis.link().inspected = Instant::now(),
-                Err(fault) => redis.lost(open.epoch, &fault, false),
+            if let Err(fault) = redis.inspect(&mut open).await {
+                redis.lost(open.epoch, &fault, false);
             }
+            redis.link().inspected = Instant::now();
             redis.0.inspecting.store(false, Ordering::Release);
         });
+    }
+
+    async fn inspect(&self, open: &mut Open) -> Result<(), RedisFault> {
+        let settings = &self.0.settings;
+        connect::still_named(settings, open.client.get_connection_info()).await?;
+        connect::inspect(&mut open.connection, settings.response_timeout).await
+    }
+}
+
+/// Says that an attempt has ended, however it ended.
+struct Ended(Redis);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.0.attempting.store(false, Ordering::Release);
+        self.0.0.attempts.send_modify(|count| *count += 1);
     }
 }
 
 /// One attempt to connect.
 async fn connect(redis: Redis) {
+    let _ended = Ended(redis.clone());
     let needed = redis.link().open.is_none();
     if needed {
         let opened = connect::open(&redis.0.settings).await;
@@ -311,8 +333,6 @@ async fn connect(redis: Redis) {
             }
         }
     }
-    redis.0.attempting.store(false, Ordering::Release);
-    redis.0.attempts.send_modify(|count| *count += 1);
 }
 
 async fn send(request: &Request<'_>, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
@@ -345,3 +365,6 @@ fn fault_of(state: &RedisState) -> RedisFault {
         RedisState::Misfit { reason } => RedisFault::Misfit { reason: reason.clone() },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ mod scripts;
 mod turn;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::distributed) mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -73,6 +73,21 @@ pub(super) async fn inspect(
     }
 }
 
+/// Whether the sentinels, if there are any and they answer, still name the server in use.
+pub(super) async fn still_named(settings: &RedisSettings, info: &ConnectionInfo) -> Result<(), RedisFault> {
+    if settings.sentinels.is_empty() {
+        return Ok(());
+    }
+    // Sentinels that are away are no reason to leave a primary that works.
+    let Ok(named) = ask_sentinels(settings, info).await else { return Ok(()) };
+    match named.into_iter().next() {
+        Some((host, port)) if at(info.addr(), host.clone(), port) != *info.addr() => {
+            Err(RedisFault::Away { reason: format!("the sentinels name another primary, {host}:{port}") })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn role_of(value: Value) -> Option<String> {
     let Value::Array(parts) = value else { return None };
     redis::from_redis_value(parts.into_iter().next()?).ok()
