@@ -2,7 +2,8 @@
 //!
 //! Laws (tested for every adapter by `contract::ledger`):
 //! - L1: when `append` returns, the record survives a crash of every process.
-//! - L2: records are read back in the order of their offsets, without gaps, each exactly as appended.
+//! - L2: records are read back in the order of their offsets, none missing, each once and exactly as appended. Offsets
+//!   grow, but not always by one: a stream numbers entries of its own in between.
 //! - L3: reading from an offset resumes exactly there; reading past the head gives nothing.
 
 use async_trait::async_trait;

@@ -17,7 +17,10 @@ pub enum LogFormat {
 }
 
 /// Libraries that log requests, headers or bodies below `info`, and so could log a secret. No filter opens them.
-const QUIET_TARGETS: [&str; 6] = ["bollard", "hyper", "hyper_util", "actix_http", "reqwest", "rustls"];
+const QUIET_TARGETS: [&str; 7] =
+    ["bollard", "hyper", "hyper_util", "actix_http", "reqwest", "rustls", "redis"];
+/// Libraries that log bodies even as warnings; what matters of it is logged here, without the body.
+const MUTE_TARGETS: [&str; 1] = ["lapin"];
 
 /// Starts logging with `filter` (as in `info,slipway_worker=debug`). A second call changes nothing.
 ///
@@ -27,6 +30,9 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), tracing_subscriber::
     let mut filter = EnvFilter::try_new(filter)?;
     for target in QUIET_TARGETS {
         filter = filter.add_directive(format!("{target}=info").parse()?);
+    }
+    for target in MUTE_TARGETS {
+        filter = filter.add_directive(format!("{target}=error").parse()?);
     }
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -37,7 +37,7 @@ macro_rules! contract_suite {
             $crate::contract_suite!(@laws $make, ledger: [
                 l1_survives_restart,
                 l2_ordered_and_exact,
-                l2_concurrent_appends_are_gapless,
+                l2_concurrent_appends_are_complete,
                 l3_resumes_exactly,
             ]);
             $crate::contract_suite!(@laws $make, store: [
