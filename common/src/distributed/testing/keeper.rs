@@ -76,7 +76,7 @@ pub(super) async fn gone(port: u16) {
 }
 
 /// Asks `ask` until it says yes; fails with the log of `folder` when it does not in time.
-pub(super) async fn until_ready(folder: &Path, ask: impl AsyncFn() -> bool) {
+pub(super) async fn until_ready<F: Future<Output = bool>>(folder: &Path, ask: impl Fn() -> F) {
     let begun = Instant::now();
     while !ask().await {
         let log = || std::fs::read_to_string(folder.join("keeper.log")).unwrap_or_default();

@@ -62,7 +62,8 @@ impl TestRabbit {
         let _ = std::fs::remove_file(self.pid_file());
         let keeper = Keeper::start(&self.folder, Some(&self.pid_file()), &command, &self.variables());
         *self.keeper.lock().await = Some(keeper);
-        until_ready(&self.folder, async || greets(self.port).await).await;
+        let port = self.port;
+        until_ready(&self.folder, || greets(port)).await;
     }
 
     /// Stops all its work without closing anything.

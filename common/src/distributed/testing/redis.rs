@@ -11,18 +11,29 @@ use tokio::time::timeout;
 
 use super::keeper::{Keeper, free_port, gone, signal, until_ready};
 
-/// A Redis that keeps nothing on disk. Ready to use; ended on drop.
+/// A Redis that keeps nothing on disk unless asked to. Ready to use; ended on drop.
 pub(crate) struct TestRedis {
     folder: PathBuf,
     port: u16,
+    /// Whether it finds again what it had written when it was killed.
+    durable: bool,
     keeper: Mutex<Option<Keeper>>,
 }
 
 impl TestRedis {
     /// Starts one and waits until it serves.
     pub(crate) async fn start() -> Self {
+        Self::start_as(false).await
+    }
+
+    /// Starts one that writes what it is told to its folder before it answers.
+    pub(crate) async fn start_durable() -> Self {
+        Self::start_as(true).await
+    }
+
+    async fn start_as(durable: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder").keep();
-        let redis = Self { folder, port: free_port(), keeper: Mutex::new(None) };
+        let redis = Self { folder, port: free_port(), durable, keeper: Mutex::new(None) };
         redis.start_again().await;
         redis
     }
@@ -37,14 +48,14 @@ impl TestRedis {
         self.port
     }
 
-    /// Ends it without notice; everything in it is lost.
+    /// Ends it without notice; everything in it is lost unless it is durable.
     pub(crate) async fn kill(&self) {
         let keeper = self.keeper.lock().await.take();
         keeper.expect("it runs").end();
         gone(self.port).await;
     }
 
-    /// Starts it again, empty, on the same port.
+    /// Starts it again on the same port, empty unless it is durable.
     pub(crate) async fn start_again(&self) {
         let port = self.port.to_string();
         let folder = self.folder.display().to_string();
@@ -59,7 +70,7 @@ impl TestRedis {
             "--save",
             "",
             "--appendonly",
-            "no",
+            if self.durable { "yes" } else { "no" },
             "--notify-keyspace-events",
             "Ex",
             "--daemonize",
@@ -67,7 +78,8 @@ impl TestRedis {
         ];
         let keeper = Keeper::start(&self.folder, None, &command.map(str::to_owned), &[]);
         *self.keeper.lock().await = Some(keeper);
-        until_ready(&self.folder, async || pongs(self.port).await).await;
+        let port = self.port;
+        until_ready(&self.folder, || pongs(port)).await;
     }
 
     /// Stops all its work without closing anything.
