@@ -87,6 +87,7 @@ impl Verdict {
     }
 
     /// What `error` means.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the client may add kinds; all others mean the same")]
     pub(super) fn of(error: &RedisError) -> Self {
         let away = || RedisFault::Away { reason: error.to_string() };
         match error.kind() {
@@ -107,7 +108,7 @@ impl Verdict {
             ErrorKind::Io if error.is_timeout() => {
                 Self { fault: away(), reconnect: true, not_run: false, silent: true }
             }
-            // Lost connections, garbled answers, refused logins; and kinds the client may add.
+            // Lost connections, garbled answers, refused logins.
             _ => Self { fault: away(), reconnect: true, not_run: false, silent: false },
         }
     }
