@@ -17,8 +17,6 @@ use crate::telemetry;
 pub const SECRET_KEY_FILE: &str = "secret.key";
 /// Longest time from the first signal to the end.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// What stands for a password where settings are shown.
-const CONCEALED: &str = "***";
 
 /// Why a service process cannot start or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -148,10 +146,7 @@ impl Startup {
     /// # Errors
     /// When they cannot be written as TOML.
     pub fn print_config(&self) -> Result<String, ProcessError> {
-        let mut shown = self.config.clone();
-        shown.broker.urls.iter_mut().for_each(conceal_password);
-        conceal_password(&mut shown.redis.url);
-        toml::to_string(&shown).map_err(ProcessError::PrintConfig)
+        toml::to_string(&self.config.masked()).map_err(ProcessError::PrintConfig)
     }
 }
 
@@ -234,15 +229,6 @@ fn lock_beside(path: &Path) -> Result<std::fs::File, ProcessError> {
         std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(name).map_err(fail)?;
     file.lock().map_err(fail)?;
     Ok(file)
-}
-
-fn conceal_password(address: &mut String) {
-    if let Ok(mut url) = url::Url::parse(address)
-        && url.password().is_some()
-        && url.set_password(Some(CONCEALED)).is_ok()
-    {
-        *address = url.to_string();
-    }
 }
 
 #[cfg(test)]

@@ -1,17 +1,22 @@
 //! The consume loop: claim a job, take the lease on its project and environment, run it, settle it.
 
 mod heartbeat;
+mod settle;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
+use slipway_common::backend::RecordError;
 use slipway_common::failure::Failure;
+use slipway_common::health::Progress;
 use slipway_common::model::job::JOB_MESSAGE_VERSION;
 use slipway_common::model::{
     Deployment, DeploymentId, Event, EventId, EventKind, JobKind, JobMessage, JobState, Stage, WorkerId,
 };
+use slipway_common::plant::Plant;
 use slipway_common::queue::{Claim, QueueError};
 use slipway_common::record::Record;
 use slipway_common::state::Illegal;
@@ -19,7 +24,10 @@ use slipway_common::store::{Lease, StoreError};
 use slipway_common::telemetry::chain;
 use tokio_util::sync::CancellationToken;
 
-use self::heartbeat::{Interrupt, StopReason};
+use self::heartbeat::{Beat, Interrupt, StopReason};
+use self::settle::{Verdict, settle};
+use crate::failpoint::{self, Place};
+use crate::figures::Count;
 use crate::journal::{Journal, JournalError};
 use crate::pipeline::{self, Ended, RunError};
 use crate::stage::{Run, Tools};
@@ -30,6 +38,12 @@ const IDLE_WAIT: Duration = Duration::from_secs(1);
 const FAULT_PAUSE: Duration = Duration::from_millis(500);
 /// How long a job waits before it asks again for a lease that another holds.
 const LEASE_RETRY: SignedDuration = SignedDuration::from_millis(500);
+/// How long a job waits that was handed back.
+const HAND_BACK_PAUSE: SignedDuration = SignedDuration::from_secs(2);
+/// A slot that shows no progress for this long is stuck.
+pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(15);
+/// How often a slot shows progress while it waits for something with a deadline of its own.
+const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a claimed job could not be worked on.
 #[derive(Debug, thiserror::Error)]
@@ -73,73 +87,122 @@ impl ConsumeError {
         };
         illegal.is_some_and(|illegal| !matches!(illegal, Illegal::Fenced { .. } | Illegal::Ended { .. }))
     }
-}
 
-/// What becomes of a claim.
-enum Verdict {
-    Complete,
-    Park {
-        until: Timestamp,
-    },
-    Bury {
-        reason: String,
-    },
-    /// Somebody else has the job now; leave it alone.
-    Leave,
+    /// The store's error, if it was the store.
+    fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error)
+            | Self::Run(RunError::Journal(
+                JournalError::OutOfDate(error) | JournalError::Unavailable(RecordError::Store(error)),
+            )) => Some(error),
+            Self::Queue(_)
+            | Self::Run(RunError::Journal(JournalError::Unavailable(RecordError::Ledger(_)))) => None,
+        }
+    }
 }
 
 /// One slot: works on one job after another until `stop`.
 pub(crate) async fn consume(tools: Arc<Tools>, worker: WorkerId, stop: CancellationToken) {
+    let progress = tools.liveness.watch("consume", STALL_LIMIT);
     while !stop.is_cancelled() {
+        progress.mark();
+        if !tools.recorder.store_is_there().await {
+            // A job taken now could only be handed back.
+            pause(FAULT_PAUSE, &stop).await;
+            continue;
+        }
         let queue = &tools.backend.queue;
         match queue.claim(worker, tools.settings.claim_ttl, Timestamp::now()).await {
-            Ok(Some(claim)) => work(&tools, &claim, &stop).await,
-            Ok(None) => tokio::select! {
-                () = queue.wait(IDLE_WAIT) => {}
-                () = stop.cancelled() => {}
-            },
+            Ok(claimed) => {
+                tools.queue.works();
+                match claimed {
+                    Some(claim) => work(&tools, &claim, &progress, &stop).await,
+                    None => tokio::select! {
+                        () = queue.wait(IDLE_WAIT) => {}
+                        () = stop.cancelled() => {}
+                    },
+                }
+            }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "no job could be claimed");
-                tokio::time::sleep(FAULT_PAUSE).await;
+                tools.queue.failed(&error);
+                pause(FAULT_PAUSE, &stop).await;
             }
         }
     }
 }
 
-/// Works on one claim. A panic ends the run, not the slot; the claim expires and the crash is counted.
-async fn work(tools: &Tools, claim: &Claim, stop: &CancellationToken) {
+/// Works on one claim. A panic ends the run, not the slot; the crash is counted and the job handed out again.
+async fn work(tools: &Tools, claim: &Claim, progress: &Progress, stop: &CancellationToken) {
     let job = claim.message.id;
-    let verdict = std::panic::AssertUnwindSafe(decide(tools, claim, stop)).catch_unwind().await;
-    let verdict = match verdict {
+    let at_work = tools.figures.at_work();
+    let decided = AssertUnwindSafe(Box::pin(decide(tools, claim, progress, stop))).catch_unwind().await;
+    let verdict = match decided {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(error)) if error.is_contradiction() => {
             tracing::error!(%job, error = chain(&error), "the job contradicts its history and is set aside");
             Verdict::Bury { reason: chain(&error) }
         }
-        Ok(Err(error)) => {
-            tracing::warn!(%job, error = chain(&error), "the job is handed back");
-            Verdict::Park { until: later(SignedDuration::from_secs(2)) }
-        }
+        Ok(Err(error)) => hand_back(tools, claim, &error).await,
         Err(_) => {
             tracing::error!(%job, "the worker panicked on this job");
-            Verdict::Leave
+            tools.figures.count(Count::Panicked);
+            Verdict::Crashed
         }
     };
-    let (queue, now) = (&tools.backend.queue, Timestamp::now());
-    let settled = match verdict {
-        Verdict::Complete => queue.complete(claim, now).await,
-        Verdict::Park { until } => queue.park(claim, until, now).await,
-        Verdict::Bury { reason } => queue.bury(claim, &reason, now).await,
-        Verdict::Leave => Ok(()),
+    settle(tools, claim, &verdict, progress, stop).await;
+    drop(at_work);
+}
+
+/// What becomes of a job whose run was given up without an outcome: it is tried again, at no cost to it.
+async fn hand_back(tools: &Tools, claim: &Claim, error: &ConsumeError) -> Verdict {
+    let job = claim.message.id;
+    if let Some(store) = error.of_store() {
+        tools.recorder.store_failed(store);
+    }
+    tracing::debug!(%job, error = chain(error), "the job is handed back");
+    tools.figures.count(Count::HandedBack);
+    if Plant::TimeoutIsFailure.is_planted() {
+        return fail_at_deadline(tools, &claim.message, error).await;
+    }
+    Verdict::park_for(HAND_BACK_PAUSE)
+}
+
+/// The planted mistake: what nobody knows becomes the failure of the job.
+async fn fail_at_deadline(tools: &Tools, message: &JobMessage, error: &ConsumeError) -> Verdict {
+    let stage = message.kind.stages().first().copied().unwrap_or(Stage::Clone);
+    let event = Event {
+        id: EventId::generate(),
+        deployment: message.deployment,
+        job: message.id,
+        fence: u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(u64::MAX),
+        at: Timestamp::now(),
+        kind: EventKind::Failed { failure: Failure::new(stage, "deadline", chain(error)) },
     };
-    if let Err(error) = settled {
-        tracing::warn!(%job, error = chain(&error), "the claim could not be settled; the job may arrive again");
+    let record = Record::Event(event);
+    while tools.recorder.record(record.clone()).await.is_err() {
+        tokio::time::sleep(FAULT_PAUSE).await;
+    }
+    Verdict::Complete
+}
+
+async fn pause(longest: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(longest) => {}
+        () = stop.cancelled() => {}
     }
 }
 
 /// What is to become of the claim: looks before it leaps, then runs the job under its lease.
-async fn decide(tools: &Tools, claim: &Claim, stop: &CancellationToken) -> Result<Verdict, ConsumeError> {
+async fn decide(
+    tools: &Tools,
+    claim: &Claim,
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> Result<Verdict, ConsumeError> {
     let message = &claim.message;
+    if stop.is_cancelled() {
+        return Ok(Verdict::Park { until: None });
+    }
     if message.version != JOB_MESSAGE_VERSION {
         return Ok(Verdict::Bury { reason: format!("message version {} is not known", message.version) });
     }
@@ -151,17 +214,15 @@ async fn decide(tools: &Tools, claim: &Claim, stop: &CancellationToken) -> Resul
         return Ok(Verdict::Complete);
     }
     if claim.deliveries > tools.settings.crashes_max {
-        return quarantine(tools, message, &job.state, claim.deliveries).await;
+        return marking(progress, Box::pin(quarantine(tools, message, &job.state, claim.deliveries))).await;
     }
     let (key, holder) = (message.serial_key(), message.id.to_string());
-    let leased =
-        tools.backend.store.acquire_lease(&key, &holder, tools.settings.claim_ttl, Timestamp::now()).await?;
-    let Some(lease) = leased else {
-        return Ok(Verdict::Park { until: later(LEASE_RETRY) });
+    let Some(lease) = lease(tools, &key, &holder).await? else {
+        return Ok(Verdict::park_for(LEASE_RETRY));
     };
-    let verdict = run_leased(tools, claim, &deployment, &lease, stop).await;
+    let verdict = run_leased(tools, claim, &deployment, &lease, progress, stop).await;
     if let Err(error) = tools.backend.store.release_lease(&lease).await {
-        tracing::warn!(job = %message.id, error = chain(&error), "the lease is left to expire");
+        tracing::debug!(job = %message.id, error = chain(&error), "the lease is left to expire");
     }
     verdict
 }
@@ -169,6 +230,10 @@ async fn decide(tools: &Tools, claim: &Claim, stop: &CancellationToken) -> Resul
 /// The deployment's state. A store that has lost it learns of it again from the message, which suffices by itself.
 async fn known(tools: &Tools, message: &JobMessage) -> Result<Deployment, ConsumeError> {
     let store = &tools.backend.store;
+    if !tools.recorder.catch_up().await {
+        let reason = "events of earlier runs wait for it".to_owned();
+        return Err(ConsumeError::Store(StoreError::Unavailable { reason }));
+    }
     if let Some(found) = store.deployment(message.deployment).await?
         && found.job(message.id).is_some()
     {
@@ -179,52 +244,88 @@ async fn known(tools: &Tools, message: &JobMessage) -> Result<Deployment, Consum
     found.ok_or(ConsumeError::Store(StoreError::UnknownDeployment { deployment: message.deployment }))
 }
 
+async fn lease(tools: &Tools, key: &str, holder: &str) -> Result<Option<Lease>, StoreError> {
+    let acquired = tools.backend.store.acquire_lease(key, holder, tools.settings.claim_ttl, Timestamp::now());
+    failpoint::around(Place::LeaseAcquire, acquired).await
+}
+
+/// Shows progress while `work` lasts, each of whose waits has a deadline of its own.
+async fn marking<T>(progress: &Progress, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        progress.mark();
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(MARK_INTERVAL) => {}
+        }
+    }
+}
+
 /// Runs the job under its lease, with a heartbeat that keeps claim and lease and watches for cancellation.
 async fn run_leased(
     tools: &Tools,
     claim: &Claim,
     deployment: &Deployment,
     lease: &Lease,
+    progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<Verdict, ConsumeError> {
     let message = &claim.message;
     let interrupt = Interrupt::default();
-    let journal = Journal::new(
-        tools.backend.clone(),
-        message.deployment,
-        message.id,
-        lease.fence,
-        tools.settings.stage_log_max_bytes,
-    );
+    let beat = Beat { tools, claim, lease, progress };
+    let journal = Journal::new(tools, message.deployment, message.id, lease.fence);
     let run = Run { tools, message, fence: lease.fence, journal: &journal, cancel: interrupt.token() };
     if deployment.job(message.id).is_some_and(|job| job.cancel_requested) {
-        return settle(pipeline::cancel(&run).await?);
+        return end(&beat, Box::pin(pipeline::cancel(&run))).await;
     }
     if let Some(newer) = overtaken_by(tools, message).await? {
-        return settle(pipeline::supersede(&run, newer).await?);
+        return end(&beat, Box::pin(pipeline::supersede(&run, newer))).await;
     }
     wake_overtaken(tools, message).await;
     let ended = tokio::select! {
-        ended = pipeline::run(&run, deployment) => ended?,
-        () = heartbeat::beat(tools, claim, lease, &interrupt, stop) => Ended::Interrupted,
+        ended = Box::pin(pipeline::run(&run, deployment)) => ended?,
+        () = beat.until_stopped(&interrupt, stop) => Ended::Interrupted,
     };
     match (ended, interrupt.reason()) {
         (Ended::Interrupted, Some(StopReason::Cancelled)) => {
             let quiet = CancellationToken::new();
-            settle(pipeline::cancel(&Run { cancel: &quiet, ..run }).await?)
+            end(&beat, Box::pin(pipeline::cancel(&Run { cancel: &quiet, ..run }))).await
         }
-        (Ended::Interrupted, Some(StopReason::Shutdown)) => Ok(Verdict::Park { until: Timestamp::now() }),
-        (Ended::Interrupted, Some(StopReason::Lost) | None) => Ok(Verdict::Leave),
-        (ended @ (Ended::Settled | Ended::Parked { .. }), _) => settle(ended),
+        (Ended::Interrupted, Some(StopReason::Shutdown)) => Ok(Verdict::Park { until: None }),
+        (Ended::Interrupted, Some(StopReason::LeaseLost)) => Ok(lease_lost(tools)),
+        (Ended::Interrupted, Some(StopReason::ClaimLost) | None) => Ok(claim_lost(tools)),
+        (Ended::Settled, _) => Ok(Verdict::Complete),
+        (Ended::Parked { until }, _) => Ok(Verdict::Park { until: Some(until) }),
     }
 }
 
-fn settle(ended: Ended) -> Result<Verdict, ConsumeError> {
-    Ok(match ended {
-        Ended::Settled => Verdict::Complete,
-        Ended::Parked { until } => Verdict::Park { until },
-        Ended::Interrupted => Verdict::Leave,
-    })
+/// Brings the job to its end, with claim and lease kept meanwhile.
+async fn end(
+    beat: &Beat<'_>,
+    work: impl Future<Output = Result<Ended, RunError>>,
+) -> Result<Verdict, ConsumeError> {
+    tokio::select! {
+        ended = work => match ended? {
+            Ended::Settled => Ok(Verdict::Complete),
+            Ended::Parked { until } => Ok(Verdict::Park { until: Some(until) }),
+            Ended::Interrupted => Ok(claim_lost(beat.tools)),
+        },
+        lost = beat.keep() => Ok(match lost {
+            StopReason::LeaseLost => lease_lost(beat.tools),
+            StopReason::ClaimLost | StopReason::Cancelled | StopReason::Shutdown => claim_lost(beat.tools),
+        }),
+    }
+}
+
+/// The claim still holds, so the job is handed back and no crash is counted.
+fn lease_lost(tools: &Tools) -> Verdict {
+    tools.figures.count(Count::LeaseLost);
+    Verdict::park_for(LEASE_RETRY)
+}
+
+fn claim_lost(tools: &Tools) -> Verdict {
+    tools.figures.count(Count::ClaimLost);
+    Verdict::Leave
 }
 
 /// The newer deployment of the same project and environment whose job was accepted after this one, if any.
@@ -282,9 +383,8 @@ async fn quarantine(
         .with_hint("Look at the worker's log for the cause, then retry the deployment.");
     let (key, holder) = (message.serial_key(), message.id.to_string());
     let store = &tools.backend.store;
-    let lease = store.acquire_lease(&key, &holder, tools.settings.claim_ttl, Timestamp::now()).await?;
-    let Some(lease) = lease else {
-        return Ok(Verdict::Park { until: later(LEASE_RETRY) });
+    let Some(lease) = lease(tools, &key, &holder).await? else {
+        return Ok(Verdict::park_for(LEASE_RETRY));
     };
     let event = Event {
         id: EventId::generate(),
@@ -294,13 +394,14 @@ async fn quarantine(
         at: Timestamp::now(),
         kind: EventKind::Failed { failure },
     };
-    if let Err(error) = tools.backend.record(&Record::Event(event)).await {
+    if let Err(error) = tools.recorder.record(Record::Event(event)).await {
         tracing::warn!(job = %message.id, error = chain(&error), "the quarantine could not be recorded");
     }
-    store.release_lease(&lease).await?;
+    if let Err(error) = store.release_lease(&lease).await {
+        tracing::debug!(job = %message.id, error = chain(&error), "the lease is left to expire");
+    }
     Ok(Verdict::Bury { reason })
 }
 
-fn later(pause: SignedDuration) -> Timestamp {
-    Timestamp::now().checked_add(pause).unwrap_or(Timestamp::MAX)
-}
+#[cfg(test)]
+mod tests;

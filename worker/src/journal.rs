@@ -1,6 +1,6 @@
 //! The journal of one run: events under the run's fencing token, and log lines written in batches.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +11,9 @@ use slipway_common::record::Record;
 use slipway_common::store::{LogLine, StoreError};
 
 use crate::docker::LogSink;
+use crate::figures::{Count, Figures};
+use crate::recorder::Recorder;
+use crate::stage::Tools;
 
 /// Lines kept in memory until the next flush; more are counted and left out.
 const PENDING_LINES_MAX: usize = 20_000;
@@ -32,6 +35,8 @@ pub(crate) enum JournalError {
 #[derive(Debug)]
 pub(crate) struct Journal {
     backend: Backend,
+    recorder: Arc<Recorder>,
+    figures: Arc<Figures>,
     deployment: DeploymentId,
     job: JobId,
     fence: u64,
@@ -49,14 +54,17 @@ struct Pending {
 impl Journal {
     /// A journal for one run of `job` under `fence`.
     #[must_use]
-    pub(crate) fn new(
-        backend: Backend,
-        deployment: DeploymentId,
-        job: JobId,
-        fence: u64,
-        log_max_bytes: u64,
-    ) -> Self {
-        Self { backend, deployment, job, fence, log_max_bytes, pending: Mutex::default() }
+    pub(crate) fn new(tools: &Tools, deployment: DeploymentId, job: JobId, fence: u64) -> Self {
+        Self {
+            backend: tools.backend.clone(),
+            recorder: Arc::clone(&tools.recorder),
+            figures: Arc::clone(&tools.figures),
+            deployment,
+            job,
+            fence,
+            log_max_bytes: tools.settings.stage_log_max_bytes,
+            pending: Mutex::default(),
+        }
     }
 
     /// Writes one event.
@@ -84,8 +92,14 @@ impl Journal {
             at: Timestamp::now(),
             kind,
         };
-        match self.backend.record(&Record::Event(event)).await {
-            Ok(_) => Ok(()),
+        let outcome = outcome(&event.kind);
+        match self.recorder.record(Record::Event(event)).await {
+            Ok(()) => {
+                if let Some(outcome) = outcome {
+                    self.figures.count(outcome);
+                }
+                Ok(())
+            }
             Err(RecordError::Store(error @ StoreError::Illegal(_))) => Err(JournalError::OutOfDate(error)),
             Err(error) => Err(JournalError::Unavailable(error)),
         }
@@ -116,7 +130,8 @@ impl Journal {
         }
         let written = self.backend.store.append_log(self.deployment, stage, &lines, self.log_max_bytes).await;
         if let Err(error) = written {
-            tracing::warn!(deployment = %self.deployment, %stage, %error, "log lines could not be stored");
+            self.recorder.store_failed(&error);
+            tracing::debug!(deployment = %self.deployment, %stage, %error, "log lines could not be stored");
         }
     }
 
@@ -142,6 +157,25 @@ impl Journal {
 
     fn pending(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// How the run ends with this event, if it does.
+fn outcome(kind: &EventKind) -> Option<Count> {
+    match kind {
+        EventKind::Succeeded => Some(Count::Succeeded),
+        EventKind::Failed { .. } => Some(Count::Failed),
+        EventKind::Cancelled => Some(Count::Cancelled),
+        EventKind::Superseded { .. } => Some(Count::Superseded),
+        EventKind::StageWaiting { .. } => Some(Count::Parked),
+        EventKind::Accepted { .. }
+        | EventKind::StageStarted { .. }
+        | EventKind::StageProgress { .. }
+        | EventKind::StageFinished { .. }
+        | EventKind::CancelRequested { .. }
+        | EventKind::Replaced { .. }
+        | EventKind::Degraded { .. }
+        | EventKind::Recovered => None,
     }
 }
 

@@ -3,26 +3,34 @@
 //! `consume` claims, `pipeline` sequences, `policy` decides what a failure does, `stage` does the work with
 //! `git`, `template` and `docker`, `journal` writes what happened, `observe` looks at what runs.
 
+mod condition;
 mod consume;
 pub mod docker;
 pub mod failpoint;
+mod figures;
 pub mod git;
 mod journal;
 mod observe;
 mod pipeline;
 pub mod policy;
+mod recorder;
 pub mod settings;
 pub mod source;
 mod stage;
 pub mod template;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
 use slipway_common::Backend;
+use slipway_common::health::Liveness;
 use slipway_common::model::WorkerId;
 use slipway_common::secrets::Sealer;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use figures::Figures;
 
 pub use settings::{SetupError, WorkerSettings};
 
@@ -31,6 +39,8 @@ pub use settings::{SetupError, WorkerSettings};
 pub struct WorkerHandle {
     tasks: JoinSet<()>,
     engine: Option<docker::Engine>,
+    figures: Arc<Figures>,
+    liveness: Liveness,
 }
 
 /// The worker.
@@ -48,17 +58,19 @@ impl Worker {
         sealer: Sealer,
         shutdown: CancellationToken,
     ) -> Result<WorkerHandle, SetupError> {
-        let mirrors = git::MirrorStore::new(settings.mirrors.clone(), settings.git.clone());
         let engine = docker::Engine::connect(&settings.docker.engine).ok();
         let slots = settings.slots;
-        let tools = Arc::new(stage::Tools { settings, backend, sealer, mirrors });
+        let tools = Arc::new(stage::Tools::new(settings, backend, sealer));
+        let (figures, liveness) = (Arc::clone(&tools.figures), tools.liveness.clone());
         let worker = WorkerId::generate();
         let mut tasks = JoinSet::new();
         for _ in 0..slots {
             tasks.spawn(consume::consume(Arc::clone(&tools), worker, shutdown.clone()));
         }
+        let (recorder, until) = (Arc::clone(&tools.recorder), shutdown.clone());
+        tasks.spawn(async move { recorder.keep_catching_up(&until).await });
         tasks.spawn(observe::observe(tools, shutdown));
-        Ok(WorkerHandle { tasks, engine })
+        Ok(WorkerHandle { tasks, engine, figures, liveness })
     }
 }
 
@@ -67,6 +79,18 @@ impl WorkerHandle {
     #[must_use]
     pub fn engine(&self) -> Option<&docker::Engine> {
         self.engine.as_ref()
+    }
+
+    /// The progress of the worker's loops.
+    #[must_use]
+    pub fn liveness(&self) -> &Liveness {
+        &self.liveness
+    }
+
+    /// A reader of the worker's metrics, in the text form of Prometheus.
+    pub fn metrics(&self) -> impl Fn() -> String + Send + Sync + use<> {
+        let figures = Arc::clone(&self.figures);
+        move || figures.text()
     }
 
     /// Waits until every slot has ended.

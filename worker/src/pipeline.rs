@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use slipway_common::backend::RecordError;
 use slipway_common::failure::{FAILURE_LOG_LINES_MAX, Failure};
 use slipway_common::model::{
     Deployment, DeploymentId, DeploymentSpec, EventKind, Facts, JobKind, JobState, Stage,
 };
 use slipway_common::plant;
 use slipway_common::telemetry::chain;
+use tokio::time::Instant;
 
+use crate::docker::DockerError;
+use crate::failpoint::{self, Moment, Place};
+use crate::figures::Count;
 use crate::journal::JournalError;
 use crate::policy::{Decision, decide};
 use crate::stage::{self, Run, StageError, StageResult};
@@ -66,7 +71,7 @@ async fn run_deploy(
             continue;
         }
         let attempt = attempt_at(run, deployment, stage);
-        let work = stage::perform(stage, run, spec, &facts);
+        let work = Box::pin(stage::perform(stage, run, spec, &facts));
         match attempt_stage(run, stage, attempt, work).await? {
             Ok(established) => facts.merge(&established),
             Err(error) => return after_failure(run, stage, attempt, &error).await,
@@ -84,7 +89,7 @@ async fn run_deploy(
 
 async fn run_stop(run: &Run<'_>, deployment: &Deployment) -> Result<Ended, RunError> {
     let attempt = attempt_at(run, deployment, Stage::Stop);
-    match attempt_stage(run, Stage::Stop, attempt, stage::perform_stop(run)).await? {
+    match attempt_stage(run, Stage::Stop, attempt, Box::pin(stage::perform_stop(run))).await? {
         Ok(_) => {
             run.journal.event(EventKind::Succeeded).await?;
             Ok(Ended::Settled)
@@ -117,10 +122,10 @@ async fn attempt_stage(
     attempt: u32,
     work: impl Future<Output = Result<StageResult, StageError>>,
 ) -> Result<Result<Facts, StageError>, RunError> {
-    let failpoint = &run.tools.settings.failpoint;
     run.journal.begin(stage);
     run.journal.event(EventKind::StageStarted { stage, attempt }).await?;
-    failpoint.reach(&format!("{stage}.before")).await;
+    failpoint::reach(place(stage), Moment::Before).await;
+    let begun = Instant::now();
     let limit = run.tools.settings.stage_timeouts.of(stage);
     let ended = tokio::select! {
         ended = tokio::time::timeout(limit, work) => {
@@ -129,7 +134,8 @@ async fn attempt_stage(
         () = run.journal.keep_flushing() => Err(StageError::Crashed),
         () = interrupted(run) => Err(StageError::Interrupted),
     };
-    failpoint.reach(&format!("{stage}.after")).await;
+    run.tools.figures.stage_took(stage, begun.elapsed());
+    failpoint::reach(place(stage), Moment::After).await;
     run.journal.flush().await;
     match ended {
         Ok(StageResult { facts, skipped }) => {
@@ -138,6 +144,18 @@ async fn attempt_stage(
             Ok(Ok(facts))
         }
         Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Where a process is halted around a stage.
+fn place(stage: Stage) -> Place {
+    match stage {
+        Stage::Clone => Place::Clone,
+        Stage::Template => Place::Template,
+        Stage::Commit => Place::Commit,
+        Stage::Build => Place::Build,
+        Stage::Apply => Place::Apply,
+        Stage::Stop => Place::Stop,
     }
 }
 
@@ -152,6 +170,9 @@ async fn after_failure(
         job = %run.message.id, deployment = %run.message.deployment, %stage, attempt,
         error = chain(error), "a stage failed"
     );
+    if matches!(error, StageError::Docker(DockerError::Stale { .. })) {
+        run.tools.figures.count(Count::Fenced);
+    }
     if run.cancel.is_cancelled() {
         return Ok(Ended::Interrupted);
     }
@@ -164,7 +185,7 @@ async fn after_failure(
             Ok(Ended::Parked { until })
         }
         Decision::Defer { after } => {
-            let until = later(after);
+            let until = later(after.max(error.pause_min()));
             let attempt = attempt - 1;
             run.journal
                 .event(EventKind::StageWaiting { stage, attempt, until, reason: failure.reason })
@@ -224,7 +245,7 @@ async fn clean_up(run: &Run<'_>) {
 async fn replace_previous(run: &Run<'_>) -> Result<(), RunError> {
     let (project, environment) = (&run.message.project.slug, &run.message.environment);
     let in_service = run.tools.backend.store.in_service(project, environment).await;
-    let previous = in_service.map_err(JournalError::OutOfDate)?;
+    let previous = in_service.map_err(|error| JournalError::Unavailable(RecordError::Store(error)))?;
     for id in previous.into_iter().filter(|id| *id != run.message.deployment) {
         run.journal.event_of(id, EventKind::Replaced { by: run.message.deployment }).await?;
     }

@@ -7,7 +7,6 @@ use slipway_common::config::Config;
 use slipway_common::model::{Stage, TargetName};
 
 use crate::docker::{EngineSettings, PortRange};
-use crate::failpoint::{FAILPOINT_VARIABLE, Failpoint};
 use crate::git::{GitLimits, SnapshotLimits};
 use crate::policy::RetryLimits;
 use crate::template::{CiBuilder, TemplateSettings};
@@ -15,7 +14,7 @@ use crate::template::{CiBuilder, TemplateSettings};
 /// Where the engine is when nothing says otherwise.
 const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 /// Longest wait for running stages at shutdown; then their jobs are handed back.
-const DRAIN_LIMIT: Duration = Duration::from_secs(25);
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
 /// Why the worker cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +69,6 @@ pub struct WorkerSettings {
     pub templates: TemplateSettings,
     /// The Docker target.
     pub docker: DockerSettings,
-    /// Halting point of the crash tests.
-    pub failpoint: Failpoint,
 }
 
 /// Longest time of each stage.
@@ -164,7 +161,6 @@ impl WorkerSettings {
             author: (config.git.author_name.clone(), config.git.author_email.clone()),
             templates: template_settings(config)?,
             docker: docker_settings(config)?,
-            failpoint: Failpoint::parse(std::env::var(FAILPOINT_VARIABLE).ok().as_deref()),
         })
     }
 }

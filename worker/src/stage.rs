@@ -9,19 +9,29 @@ mod stop;
 mod template;
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use slipway_common::Backend;
 use slipway_common::failure::{Failure, FailureClass};
+use slipway_common::health::Liveness;
 use slipway_common::model::{DeploymentSpec, Facts, JobMessage, Stage};
+use slipway_common::plant::Plant;
 use slipway_common::secrets::{Sealer, SecretError};
 use slipway_common::store::StoreError;
 use tokio_util::sync::CancellationToken;
 
+use crate::condition::Condition;
 use crate::docker::{DockerError, Engine};
+use crate::figures::Figures;
 use crate::git::{GitError, MirrorStore};
 use crate::journal::Journal;
+use crate::recorder::{Recorder, is_away};
 use crate::settings::WorkerSettings;
 use crate::template::TemplateError;
+
+/// Pause before a stage that waits for what does not depend on it is taken up again.
+const OPEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Trailers that mark a generated commit, so that a later run finds it.
 pub(crate) mod trailer {
@@ -38,9 +48,27 @@ pub(crate) struct Tools {
     pub(crate) backend: Backend,
     pub(crate) sealer: Sealer,
     pub(crate) mirrors: MirrorStore,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) queue: Condition,
+    pub(crate) liveness: Liveness,
 }
 
 impl Tools {
+    pub(crate) fn new(settings: WorkerSettings, backend: Backend, sealer: Sealer) -> Self {
+        let figures = Arc::new(Figures::default());
+        Self {
+            mirrors: MirrorStore::new(settings.mirrors.clone(), settings.git.clone()),
+            recorder: Arc::new(Recorder::new(backend.clone(), Arc::clone(&figures))),
+            figures,
+            queue: Condition::of("the queue"),
+            liveness: Liveness::default(),
+            settings,
+            backend,
+            sealer,
+        }
+    }
+
     /// The engine of the Docker target.
     pub(crate) fn engine(&self) -> Result<Engine, StageError> {
         Engine::connect(&self.settings.docker.engine).map_err(StageError::Docker)
@@ -91,6 +119,9 @@ pub(crate) enum StageError {
     /// Template.
     #[error("template")]
     Template(#[source] TemplateError),
+    /// The push may have reached the host or not, and the host cannot be asked now.
+    #[error("it is not known whether the push reached the host")]
+    PushUnknown(#[source] GitError),
     /// The Docker engine.
     #[error("docker")]
     Docker(#[source] DockerError),
@@ -133,9 +164,15 @@ impl From<TemplateError> for StageError {
 }
 
 impl StageError {
-    /// What the failure means for the job.
+    /// What the failure means for the job. What is not known, or waits for a part of Slipway itself, is no failure
+    /// of the job: it costs no attempt.
     pub(crate) fn class(&self) -> FailureClass {
+        if self.is_open() && Plant::TimeoutIsFailure.is_planted() {
+            return FailureClass::Permanent;
+        }
         match self {
+            Self::PushUnknown(_) => FailureClass::Stale,
+            Self::Store(error) if is_away(error) => FailureClass::Stale,
             Self::Git(error) => error.class(),
             Self::Docker(error) => error.class(),
             Self::Template(_) | Self::Refused { .. } | Self::Secret(_) => FailureClass::Permanent,
@@ -144,11 +181,34 @@ impl StageError {
         }
     }
 
+    /// Whether it is open what happened, or the job only waits for a part of Slipway.
+    fn is_open(&self) -> bool {
+        match self {
+            Self::PushUnknown(_) => true,
+            Self::Store(error) => is_away(error),
+            Self::Git(_)
+            | Self::Template(_)
+            | Self::Docker(_)
+            | Self::Secret(_)
+            | Self::Refused { .. }
+            | Self::TimedOut { .. }
+            | Self::Interrupted
+            | Self::Crashed => false,
+        }
+    }
+
+    /// Shortest pause before the stage is taken up again, when it costs no attempt.
+    pub(crate) fn pause_min(&self) -> Duration {
+        if self.is_open() { OPEN_PAUSE } else { Duration::ZERO }
+    }
+
     /// What the user is told.
     pub(crate) fn failure(&self, stage: Stage, log: Vec<String>) -> Failure {
         let of = |code: &str, reason: &dyn fmt::Display| Failure::new(stage, code, reason.to_string());
         let failure = match self {
             Self::Git(error) => of(error.code(), error).with_hint(error.hint()),
+            Self::PushUnknown(_) => of("push_outcome_unknown", self)
+                .with_hint("The host is asked again; check that it can be reached."),
             Self::Template(error) => of(error.code(), error).with_hint(error.hint()),
             Self::Docker(error) => {
                 let reason = if let DockerError::Context { source } = error {

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use slipway_common::health::Progress;
 use slipway_common::queue::{Claim, QueueError};
 use slipway_common::store::Lease;
 use slipway_common::telemetry::chain;
@@ -16,15 +17,19 @@ use crate::stage::Tools;
 /// How often a running job looks whether it was cancelled.
 const CANCEL_LOOK: Duration = Duration::from_millis(500);
 /// Longest wait for a run that was told to stop.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+const STOP_LIMIT: Duration = Duration::from_secs(4);
+/// Longest pause between two signs of progress.
+const MARK_INTERVAL_MAX: Duration = Duration::from_secs(5);
 
 /// Why a run is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StopReason {
     /// Somebody asked for it.
     Cancelled,
-    /// Another worker has the job.
-    Lost,
+    /// Another worker has the job, or the queue withdrew it.
+    ClaimLost,
+    /// Another job works on the same project and environment.
+    LeaseLost,
     /// This process ends.
     Shutdown,
 }
@@ -53,49 +58,69 @@ impl Interrupt {
     }
 }
 
-/// Beats until the run must stop and has had its time to; never returns before.
-pub(super) async fn beat(
-    tools: &Tools,
-    claim: &Claim,
-    lease: &Lease,
-    interrupt: &Interrupt,
-    stop: &CancellationToken,
-) {
-    let reason = tokio::select! {
-        () = keep(tools, claim, lease) => StopReason::Lost,
-        () = cancelled(tools, claim) => StopReason::Cancelled,
-        () = shut_down(tools, stop) => StopReason::Shutdown,
-    };
-    interrupt.stop(reason);
-    if reason != StopReason::Lost {
-        tokio::select! {
-            () = keep(tools, claim, lease) => {}
-            () = tokio::time::sleep(STOP_LIMIT) => {}
-        }
-    }
+/// What is kept alive while a job is worked on.
+#[derive(Debug)]
+pub(super) struct Beat<'a> {
+    pub(super) tools: &'a Tools,
+    pub(super) claim: &'a Claim,
+    pub(super) lease: &'a Lease,
+    pub(super) progress: &'a Progress,
 }
 
-/// Renews claim and lease; returns once either is lost, or could not be renewed for as long as it lasts.
-async fn keep(tools: &Tools, claim: &Claim, lease: &Lease) {
-    let (ttl, job) = (tools.settings.claim_ttl, claim.message.id);
-    let mut renewed = Instant::now();
-    loop {
-        tokio::time::sleep(tools.settings.claim_renew).await;
-        let now = Timestamp::now();
-        let claimed = tools.backend.queue.renew(claim, ttl, now).await;
-        let leased = tools.backend.store.renew_lease(lease, ttl, now).await;
-        match (claimed, leased) {
-            (Ok(()), Ok(true)) => renewed = Instant::now(),
-            (Err(QueueError::ClaimLost { .. }), _) | (_, Ok(false)) => {
-                tracing::warn!(%job, "another worker has taken the job over");
-                return;
+impl Beat<'_> {
+    /// Beats until the run must stop and has had its time to; never returns before.
+    pub(super) async fn until_stopped(&self, interrupt: &Interrupt, stop: &CancellationToken) {
+        let reason = tokio::select! {
+            lost = self.keep() => lost,
+            () = cancelled(self.tools, self.claim) => StopReason::Cancelled,
+            () = shut_down(self.tools, stop) => StopReason::Shutdown,
+        };
+        interrupt.stop(reason);
+        if matches!(reason, StopReason::Cancelled | StopReason::Shutdown) {
+            tokio::select! {
+                _ = self.keep() => {}
+                () = tokio::time::sleep(STOP_LIMIT) => {}
             }
-            (Err(error), _) => tracing::warn!(%job, error = chain(&error), "the claim could not be renewed"),
-            (_, Err(error)) => tracing::warn!(%job, error = chain(&error), "the lease could not be renewed"),
         }
-        if renewed.elapsed() >= ttl {
-            tracing::warn!(%job, "claim and lease ran out");
-            return;
+    }
+
+    /// Renews claim and lease; answers which was lost. A store that cannot be used is no reason to stop while the
+    /// claim is renewed: the fencing token protects what is written.
+    pub(super) async fn keep(&self) -> StopReason {
+        let (tools, job) = (self.tools, self.claim.message.id);
+        let ttl = tools.settings.claim_ttl;
+        let mut renewed = Instant::now();
+        loop {
+            self.progress.mark();
+            tokio::time::sleep(tools.settings.claim_renew.min(MARK_INTERVAL_MAX)).await;
+            let now = Timestamp::now();
+            let (claimed, leased) = tokio::join!(
+                tools.backend.queue.renew(self.claim, ttl, now),
+                tools.backend.store.renew_lease(self.lease, ttl, now),
+            );
+            match claimed {
+                Ok(()) => {
+                    renewed = Instant::now();
+                    tools.queue.works();
+                }
+                Err(QueueError::ClaimLost { .. }) => {
+                    tracing::warn!(%job, "the claim was lost: another worker may have the job");
+                    return StopReason::ClaimLost;
+                }
+                Err(error) => tools.queue.failed(&error),
+            }
+            match leased {
+                Ok(true) => tools.recorder.store_works(),
+                Ok(false) => {
+                    tracing::warn!(%job, "the lease on project and environment was lost");
+                    return StopReason::LeaseLost;
+                }
+                Err(error) => tools.recorder.store_failed(&error),
+            }
+            if renewed.elapsed() >= ttl {
+                tracing::warn!(%job, "the claim ran out");
+                return StopReason::ClaimLost;
+            }
         }
     }
 }

@@ -53,7 +53,8 @@ pub struct AppliedReplica {
 /// routing changes, the apply goes through.
 ///
 /// # Errors
-/// [`DockerError::Stale`] when a newer job has worked in this scope; [`DockerError::Exited`],
+/// [`DockerError::Stale`] when a newer job has worked in this scope; [`DockerError::PortTaken`] when another scope was
+/// given the same gateway port; [`DockerError::Exited`],
 /// [`DockerError::OutOfMemory`], [`DockerError::PortUnreachable`] or [`DockerError::Unhealthy`] when a replica does
 /// not come up; [`DockerError::Conflict`] when a name is taken by a foreign object; and what any call may return.
 pub async fn apply(
@@ -96,6 +97,11 @@ async fn prepare(
     let inventory = Inventory::read(engine, &spec.scope).await?;
     let (mut replicas, added) = replicas::ensure(engine, spec, &inventory, log).await?;
     created |= added;
+    if let Some(port) = spec.gateway_port
+        && !inventory.apps().any(|found| found.state() == RoutingState::Serving)
+    {
+        gateway_port::check_unshared(engine, &spec.scope, port).await?;
+    }
     health::wait_for_all(engine, spec, &mut replicas, log).await?;
     // The last look before the routing changes: a zombie must not get past this point.
     Inventory::read(engine, &spec.scope).await?.check_fence(spec.fence)?;

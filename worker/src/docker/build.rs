@@ -21,6 +21,7 @@ use super::error::DockerError;
 use super::image::{RegistryAuth, list_images};
 use super::text::Redactor;
 use super::{LogSink, labels};
+use crate::failpoint::{self, Place};
 use crate::source::SourceTree;
 
 /// Length of the scheduler's period that a CPU quota is a part of.
@@ -182,7 +183,7 @@ pub async fn build(
     }
     log.line(&format!("Sending {} bytes of build context", plan.size_bytes()));
     let limit = Duration::from_millis(request.limits.timeout_ms);
-    let run = run_build(engine, request, &build_key, plan, tree, log);
+    let run = failpoint::around(Place::ImageBuild, run_build(engine, request, &build_key, plan, tree, log));
     tokio::select! {
         () = cancel.cancelled() => return Err(DockerError::Cancelled { operation: "build" }),
         ended = tokio::time::timeout(limit, run) => {

@@ -119,6 +119,12 @@ pub enum DockerError {
         /// Last lines of its output.
         log_tail: Vec<String>,
     },
+    /// Another scope was given the same gateway port at the same time.
+    #[error("gateway port {port} was given to another environment at the same time")]
+    PortTaken {
+        /// The port.
+        port: u16,
+    },
     /// The application listens but its health check does not pass.
     #[error("{container} did not become healthy within {deadline_ms} ms: {last}")]
     Unhealthy {
@@ -195,6 +201,7 @@ impl DockerError {
             Self::Exited { .. } => "container_exited",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::PortUnreachable { .. } => "port_unreachable",
+            Self::PortTaken { .. } => "gateway_port_taken",
             Self::Unhealthy { .. } => "unhealthy",
             Self::Conflict { .. } => "name_conflict",
             Self::DiskFull { .. } => "disk_full",
@@ -230,7 +237,7 @@ impl DockerError {
             | Self::Limit { .. }
             | Self::Invalid { .. } => FailureClass::Permanent,
             Self::Context { source } => source.class(),
-            Self::Stale { .. } => FailureClass::Stale,
+            Self::Stale { .. } | Self::PortTaken { .. } => FailureClass::Stale,
             Self::Cancelled { .. } => FailureClass::Cancelled,
         }
     }
@@ -267,6 +274,7 @@ impl DockerError {
             | Self::Limit { .. }
             | Self::Invalid { .. }
             | Self::Stale { .. }
+            | Self::PortTaken { .. }
             | Self::Cancelled { .. } => return None,
         };
         Some(hint.to_owned())
@@ -290,6 +298,7 @@ impl DockerError {
             | Self::RegistryAuth { .. }
             | Self::Context { .. }
             | Self::NeedsBuildKit { .. }
+            | Self::PortTaken { .. }
             | Self::Conflict { .. }
             | Self::DiskFull { .. }
             | Self::Limit { .. }

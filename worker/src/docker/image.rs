@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::engine::{Engine, millis};
 use super::error::DockerError;
 use super::{LogSink, labels, text};
+use crate::failpoint::{self, Place};
 
 /// Images kept per project when the caller has no opinion: the running one and two to go back to.
 pub const KEEP_IMAGES_DEFAULT: usize = 3;
@@ -88,7 +89,9 @@ pub async fn push(
     engine.call("tag image", engine.docker().tag_image(image, Some(tagging))).await?;
     let options = PushImageOptions { tag: Some(tag.to_owned()), ..PushImageOptions::default() };
     let output = engine.docker().push_image(repository, Some(options), auth.map(RegistryAuth::credentials));
-    drain(engine, "push image", output).await.map_err(|error| refused(reference, error))?;
+    failpoint::around(Place::ImagePush, drain(engine, "push image", output))
+        .await
+        .map_err(|error| refused(reference, error))?;
     let inspected = engine.call("inspect image", engine.docker().inspect_image(image)).await?;
     let prefix = format!("{repository}@");
     inspected
@@ -118,7 +121,7 @@ pub async fn prune_images(engine: &Engine, project: &str, keep: usize) -> Result
         let references = if image.repo_tags.is_empty() { vec![image.id.clone()] } else { image.repo_tags };
         for reference in references {
             let call = engine.docker().remove_image(&reference, Some(options.clone()), None);
-            match engine.call("remove image", call).await {
+            match failpoint::around(Place::ImageRemove, engine.call("remove image", call)).await {
                 Ok(_deleted) => {}
                 Err(error) if error.is_not_found() || error.is_conflict() => {}
                 Err(error) => return Err(error),
@@ -127,6 +130,14 @@ pub async fn prune_images(engine: &Engine, project: &str, keep: usize) -> Result
         removed.push(image.id);
     }
     Ok(removed)
+}
+
+/// Whether the engine has this image.
+///
+/// # Errors
+/// What any call may return.
+pub async fn is_present(engine: &Engine, image: &str) -> Result<bool, DockerError> {
+    local_id(engine, image).await.map(|id| id.is_some())
 }
 
 /// The id of a local image, if it is there.
@@ -173,7 +184,9 @@ async fn pull(engine: &Engine, reference: &str, auth: Option<&RegistryAuth>) -> 
     let options =
         CreateImageOptions { from_image: Some(with_tag(reference)), ..CreateImageOptions::default() };
     let output = engine.docker().create_image(Some(options), None, auth.map(RegistryAuth::credentials));
-    drain(engine, "pull image", output).await.map_err(|error| refused(reference, error))
+    failpoint::around(Place::ImagePull, drain(engine, "pull image", output))
+        .await
+        .map_err(|error| refused(reference, error))
 }
 
 /// Reads a progress stream to its end, which is where its error is.

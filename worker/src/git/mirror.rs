@@ -13,6 +13,7 @@ use super::credential::Credential;
 use super::error::GitError;
 use super::limits::GitLimits;
 use super::snapshot::Snapshot;
+use crate::failpoint;
 
 mod evict;
 mod health;
@@ -216,11 +217,10 @@ impl Mirror {
         let depth = format!("--depth={depth}");
         let options =
             ["fetch", "--quiet", &depth, "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--"];
-        let output = self
-            .run_remote(FETCH, credential, |url| {
-                options.iter().chain(&[url, refspec]).map(OsString::from).collect()
-            })
-            .await?;
+        let fetched = self.run_remote(FETCH, credential, |url| {
+            options.iter().chain(&[url, refspec]).map(OsString::from).collect()
+        });
+        let output = failpoint::around(failpoint::Place::MirrorFetch, fetched).await?;
         if output.status.success() {
             Ok(())
         } else {

@@ -10,6 +10,7 @@ use super::commit::follows;
 use super::credential::Credential;
 use super::error::GitError;
 use super::mirror::{Mirror, blocking};
+use crate::failpoint::{self, Place};
 
 mod options;
 mod report;
@@ -110,11 +111,10 @@ async fn push_once(
     fixed.extend(options.iter().map(|option| format!("--push-option={}", option.as_str())));
     fixed.push("--".into());
     let refspec = format!("{}:{target}", request.revision);
-    let output = mirror
-        .run_remote(OPERATION, credential, |url| {
-            fixed.iter().map(String::as_str).chain([url, &refspec]).map(OsString::from).collect()
-        })
-        .await?;
+    let pushed = mirror.run_remote(OPERATION, credential, |url| {
+        fixed.iter().map(String::as_str).chain([url, &refspec]).map(OsString::from).collect()
+    });
+    let output = failpoint::around(Place::Push, pushed).await?;
     report::read(&output.stdout, &output.stderr, &target, output.status.success())
         .ok_or_else(|| failure(OPERATION, credential.is_some(), &output.stderr))
 }

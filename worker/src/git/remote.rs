@@ -8,6 +8,7 @@ use super::command::failure;
 use super::credential::Credential;
 use super::error::GitError;
 use super::mirror::Mirror;
+use crate::failpoint::{self, Place};
 
 const OPERATION: &str = "reading the references";
 
@@ -82,14 +83,13 @@ impl Mirror {
     }
 
     async fn list(&self, patterns: &[String], credential: Option<&Credential>) -> Result<String, GitError> {
-        let output = self
-            .run_remote(OPERATION, credential, |url| {
-                let mut arguments: Vec<OsString> =
-                    ["ls-remote", "--quiet", "--symref", "--", url].iter().map(OsString::from).collect();
-                arguments.extend(patterns.iter().map(OsString::from));
-                arguments
-            })
-            .await?;
+        let listed = self.run_remote(OPERATION, credential, |url| {
+            let mut arguments: Vec<OsString> =
+                ["ls-remote", "--quiet", "--symref", "--", url].iter().map(OsString::from).collect();
+            arguments.extend(patterns.iter().map(OsString::from));
+            arguments
+        });
+        let output = failpoint::around(Place::RemoteRead, listed).await?;
         if output.status.success() {
             return Ok(output.stdout);
         }

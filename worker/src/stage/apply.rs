@@ -10,10 +10,11 @@ use slipway_common::model::{DeploymentSpec, EnvName, Facts, InventoryFact, Resou
 use slipway_common::secrets::Sealed;
 use slipway_common::store::Reservation;
 
-use super::{Run, StageError, StageResult, required};
+use super::{Run, StageError, StageResult, build, required};
 use crate::docker::{
     self, ApplySpec, DrainPolicy, Engine, GatewayPort, HealthCheck, Resources, RestartPolicy, Scope, Support,
 };
+use crate::failpoint::{self, Moment, Place};
 
 /// How long an environment without containers keeps its port.
 const PORT_KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -27,16 +28,41 @@ pub(super) async fn perform(
 ) -> Result<StageResult, StageError> {
     let image = required(facts.image.as_ref(), Stage::Build)?;
     let engine = run.tools.engine()?;
-    let port = port(&engine, spec, facts, &image.digest).await?;
+    let error = match put_in_service(run, spec, facts, &engine, &image.digest).await {
+        Ok(inventory) => {
+            return Ok(StageResult::of(Facts { inventory: Some(inventory), ..Facts::default() }));
+        }
+        Err(error) => error,
+    };
+    let built_here = spec.image.is_none() && matches!(error, StageError::Docker(_));
+    if !built_here || docker::is_present(&engine, &image.digest).await? {
+        return Err(error);
+    }
+    // Another environment's worker, or a person, has removed old images since the build.
+    run.say("The image was removed from the engine meanwhile; building it again");
+    let image = build::build(run, spec, facts, &engine).await?;
+    let inventory = put_in_service(run, spec, facts, &engine, &image.digest).await?;
+    Ok(StageResult::of(Facts { image: Some(image), inventory: Some(inventory), ..Facts::default() }))
+}
+
+/// Makes the engine run the image, and nothing else, in the project's environment.
+async fn put_in_service(
+    run: &Run<'_>,
+    spec: &DeploymentSpec,
+    facts: &Facts,
+    engine: &Engine,
+    image_id: &str,
+) -> Result<InventoryFact, StageError> {
+    let port = port(engine, spec, facts, image_id).await?;
     let scope = scope(run)?;
-    let supports = supports(run, spec, &engine).await?;
-    let gateway_port = stable_port(run, &engine, &scope).await?;
+    let supports = supports(run, spec, engine).await?;
+    let gateway_port = stable_port(run, engine, &scope).await?;
     let wanted = ApplySpec {
         scope,
         deployment: run.message.deployment.to_string(),
         job: run.message.id.to_string(),
         fence: run.fence,
-        image_id: image.digest.clone(),
+        image_id: image_id.to_owned(),
         port,
         replicas: spec.replicas,
         env: open_env(run, &spec.env)?,
@@ -53,13 +79,12 @@ pub(super) async fn perform(
         drain: drain_policy(run),
         restart: RestartPolicy::UnlessStopped,
     };
-    run.tools.settings.failpoint.reach("apply.inside").await;
-    let applied = docker::apply(&engine, &wanted, run.journal, run.cancel).await?;
+    failpoint::reach(Place::Apply, Moment::Inside).await;
+    let applied = docker::apply(engine, &wanted, run.journal, run.cancel).await?;
     let objects = applied.replicas.into_iter().map(|replica| replica.name).collect();
     let url = format!("http://{}:{gateway_port}", run.tools.settings.docker.gateway_host);
-    let fact = InventoryFact { url: Some(url), gateway_port: Some(gateway_port), objects };
-    prune_images(run, &engine).await;
-    Ok(StageResult::of(Facts { inventory: Some(fact), ..Facts::default() }))
+    prune_images(run, engine).await;
+    Ok(InventoryFact { url: Some(url), gateway_port: Some(gateway_port), objects })
 }
 
 /// The deployment's place on the engine.
@@ -165,7 +190,8 @@ async fn claim_port(run: &Run<'_>, port: u16) -> Result<PortClaim, StageError> {
         at: now,
     };
     let store = &run.tools.backend.store;
-    let kept = store.reserve(&wanted, PORT_KEPT_FOR, now).await.map_err(StageError::Store)?;
+    let reserved = store.reserve(&wanted, PORT_KEPT_FOR, now);
+    let kept = failpoint::around(Place::PortReserve, reserved).await.map_err(StageError::Store)?;
     Ok(match kept {
         kept if kept.fingerprint != wanted.fingerprint => PortClaim::Anothers,
         kept if kept.job == wanted.job && kept.at == wanted.at => PortClaim::Made,

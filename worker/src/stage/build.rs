@@ -9,6 +9,7 @@ use super::source_of::{Source, build_revision, stored_credential};
 use super::{Run, StageError, StageResult, commit, required};
 use crate::docker::context::ContextLimits;
 use crate::docker::{self, BuildLimits, BuildRequest, Engine, RegistryAuth};
+use crate::failpoint::{self, Moment, Place};
 
 pub(super) async fn perform(
     run: &Run<'_>,
@@ -27,7 +28,8 @@ pub(super) async fn perform(
     Ok(StageResult::of(Facts { image: Some(fact), ..Facts::default() }))
 }
 
-async fn build(
+/// Builds the image of the commit, or finds the one an earlier run built.
+pub(super) async fn build(
     run: &Run<'_>,
     spec: &DeploymentSpec,
     facts: &Facts,
@@ -40,7 +42,7 @@ async fn build(
     let tree = source.tree(&revision, branch.as_deref()).await?;
     let auth = registry_auth(run).await?;
     let request = build_request(run, &revision, &template.dockerfile, auth.iter().cloned().collect());
-    run.tools.settings.failpoint.reach("build.inside").await;
+    failpoint::reach(Place::Build, Moment::Inside).await;
     let built = docker::build(engine, &request, Arc::new(tree), run.journal, run.cancel).await?;
     let pushed = match &run.tools.settings.docker.push_to {
         Some(registry) => {

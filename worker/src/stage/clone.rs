@@ -4,6 +4,7 @@ use slipway_common::model::{DeploymentSpec, Facts, SourceFact};
 
 use super::source_of::Source;
 use super::{Run, StageError, StageResult};
+use crate::failpoint::{self, Moment, Place};
 
 pub(super) async fn perform(run: &Run<'_>, spec: &DeploymentSpec) -> Result<StageResult, StageError> {
     if spec.image.is_some() {
@@ -12,7 +13,7 @@ pub(super) async fn perform(run: &Run<'_>, spec: &DeploymentSpec) -> Result<Stag
     let source = Source::open(run, spec).await?;
     run.say(&format!("Reading {}", spec.repository.as_str()));
     let resolved = source.mirror.resolve(&spec.reference, source.credential.as_ref()).await?;
-    run.tools.settings.failpoint.reach("clone.inside").await;
+    failpoint::reach(Place::Clone, Moment::Inside).await;
     let branch = resolved.branch.as_ref().map(ToString::to_string);
     let tree = source.tree(&resolved.revision, branch.as_deref()).await?;
     let files = crate::source::SourceTree::entries(&tree).len();

@@ -9,11 +9,14 @@ use slipway_common::model::{CommitFact, CommitMode, DeploymentSpec, Facts, Stage
 
 use super::source_of::{Source, plan};
 use super::{Run, StageError, StageResult, required, trailer};
+use crate::failpoint::{self, Moment, Place};
 use crate::git::{
     Author, BranchName, CommitDraft, FoundCommit, GitError, MergeRequest, PushOption, PushOutcome,
     PushRequest, find_by_trailer, push, write_commit,
 };
 
+/// What Git says when there was no connection to send anything over.
+const NOTHING_SENT: [&str; 3] = ["Failed to connect", "Could not connect", "Connection refused"];
 /// Times the commit is put on top of a branch that moved meanwhile.
 const REBASES_MAX: u32 = 8;
 /// Commits of the branch that are searched for an earlier run's.
@@ -135,7 +138,7 @@ async fn push_to_branch(
         merge_request: None,
     };
     for _ in 0..REBASES_MAX {
-        run.tools.settings.failpoint.reach("commit.inside").await;
+        failpoint::reach(Place::Commit, Moment::Inside).await;
         let outcome = push_once(source, &revision, branch, Some(&parent), &[]).await?;
         let tip = match outcome {
             PushOutcome::Pushed { .. } | PushOutcome::AlreadyThere => {
@@ -178,7 +181,7 @@ async fn propose(
     let branch = BranchName::parse(&name).map_err(|error| rejected(&error.to_string()))?;
     let title = "Add the files Slipway deploys with";
     let options = MergeRequest { target, title, remove_source_branch: true }.options();
-    run.tools.settings.failpoint.reach("commit.inside").await;
+    failpoint::reach(Place::Commit, Moment::Inside).await;
     let merge_request = match push_once(source, revision, &branch, None, &options).await? {
         PushOutcome::Pushed { merge_request, options_taken } => {
             if !options_taken {
@@ -211,7 +214,56 @@ async fn push_once(
     options: &[PushOption],
 ) -> Result<PushOutcome, StageError> {
     let request = PushRequest { revision, branch, expected_old, options };
-    Ok(push(&source.mirror, request, source.credential.as_ref()).await?)
+    let error = match push(&source.mirror, request, source.credential.as_ref()).await {
+        Ok(outcome) => return Ok(outcome),
+        Err(error) => error,
+    };
+    if !may_have_arrived(&error) {
+        return Err(error.into());
+    }
+    // The line broke after the host may have taken the push: the host knows.
+    match source.mirror.remote_tip(branch, source.credential.as_ref()).await {
+        Ok(Some(tip)) if tip == revision => Ok(PushOutcome::AlreadyThere),
+        Ok(tip) if tip.as_deref() != expected_old => Ok(PushOutcome::Stale { tip }),
+        Ok(_) => Err(error.into()),
+        Err(GitError::Cancelled { operation }) => Err(GitError::Cancelled { operation }.into()),
+        Err(_) => Err(StageError::PushUnknown(error)),
+    }
+}
+
+/// Whether the host may have taken a push that ended with this error.
+fn may_have_arrived(error: &GitError) -> bool {
+    match error {
+        GitError::Unreachable { detail, .. } => !NOTHING_SENT.iter().any(|words| detail.contains(words)),
+        GitError::HostFailed { .. }
+        | GitError::Timeout { .. }
+        | GitError::TooSlow { .. }
+        | GitError::Other { .. } => true,
+        GitError::AuthenticationFailed { .. }
+        | GitError::Forbidden { .. }
+        | GitError::CredentialForm
+        | GitError::RepositoryNotFound { .. }
+        | GitError::EmptyRepository
+        | GitError::HostUnknown { .. }
+        | GitError::Redirected { .. }
+        | GitError::BranchNotFound { .. }
+        | GitError::RevisionNotFound { .. }
+        | GitError::Tls { .. }
+        | GitError::Limit { .. }
+        | GitError::PathRefused { .. }
+        | GitError::PathExists { .. }
+        | GitError::Malformed { .. }
+        | GitError::DiskFull { .. }
+        | GitError::Corrupted { .. }
+        | GitError::Busy { .. }
+        | GitError::Io { .. }
+        | GitError::GitMissing { .. }
+        | GitError::GitTooOld { .. }
+        | GitError::ProtocolRefused { .. }
+        | GitError::Moved { .. }
+        | GitError::NotAFastForward
+        | GitError::Cancelled { .. } => false,
+    }
 }
 
 /// The commit an earlier run of this deployment pushed, if others have pushed on top of it.

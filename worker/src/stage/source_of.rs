@@ -7,6 +7,7 @@ use slipway_common::model::request::token_context;
 use slipway_common::model::{CredentialName, CredentialSource, DeploymentSpec, Facts, Stage};
 
 use super::{Run, StageError, required};
+use crate::failpoint::{self, Place};
 use crate::git::{BranchName, Credential, Mirror, Snapshot};
 use crate::template::{self, Plan};
 
@@ -82,7 +83,8 @@ pub(super) async fn stored_credential(
     name: &CredentialName,
     host: Option<&str>,
 ) -> Result<(Option<String>, SecretString), StageError> {
-    let stored = run.tools.backend.store.credential(name).await.map_err(StageError::Store)?;
+    let read = run.tools.backend.store.credential(name);
+    let stored = failpoint::around(Place::CredentialRead, read).await.map_err(StageError::Store)?;
     let stored = stored.ok_or_else(|| StageError::Refused {
         code: "credential_not_found",
         reason: format!("no credential is called `{name}`"),

@@ -3,11 +3,12 @@
 use super::apply::{drain_policy, scope};
 use super::{Run, StageError, StageResult};
 use crate::docker;
+use crate::failpoint::{self, Moment, Place};
 
 pub(super) async fn perform(run: &Run<'_>) -> Result<StageResult, StageError> {
     let engine = run.tools.engine()?;
     let deployment = run.message.deployment.to_string();
-    run.tools.settings.failpoint.reach("stop.inside").await;
+    failpoint::reach(Place::Stop, Moment::Inside).await;
     let removed =
         docker::stop(&engine, &scope(run)?, Some(&deployment), run.fence, &drain_policy(run), run.journal)
             .await?;

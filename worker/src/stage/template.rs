@@ -4,6 +4,7 @@ use slipway_common::model::{DeploymentSpec, Facts, Stage, TemplateFact};
 
 use super::source_of::{Source, plan};
 use super::{Run, StageError, StageResult, required};
+use crate::failpoint::{self, Moment, Place};
 use crate::template::TemplateError;
 
 pub(super) async fn perform(
@@ -17,7 +18,7 @@ pub(super) async fn perform(
     let pinned = required(facts.source.as_ref(), Stage::Clone)?;
     let source = Source::open(run, spec).await?;
     let tree = source.tree(&pinned.revision, pinned.branch.as_deref()).await?;
-    run.tools.settings.failpoint.reach("template.inside").await;
+    failpoint::reach(Place::Template, Moment::Inside).await;
     let (plan, _) = plan(run, spec, tree).await.inspect_err(|error| hand_back_template(run, error))?;
     let detected = plan
         .detected

@@ -18,6 +18,7 @@ use super::super::engine::Engine;
 use super::super::error::DockerError;
 use super::super::labels;
 use super::spec::{Resources, RestartPolicy};
+use crate::failpoint::{self, Place};
 
 /// What an application may do beyond an ordinary process: listen on a port below 1024. Images made for other
 /// platforms listen on 80, and nothing else of root's powers is needed for that.
@@ -64,7 +65,12 @@ impl Role {
 pub(super) async fn create(engine: &Engine, new: &NewContainer<'_>) -> Result<String, DockerError> {
     let options =
         CreateContainerOptions { name: Some(new.name.to_owned()), ..CreateContainerOptions::default() };
-    match engine.call("create container", engine.docker().create_container(Some(options), body(new))).await {
+    match failpoint::around(
+        Place::ContainerCreate,
+        engine.call("create container", engine.docker().create_container(Some(options), body(new))),
+    )
+    .await
+    {
         Ok(created) => Ok(created.id),
         Err(error) if error.is_conflict() => Err(name_taken(engine, new.name, error).await),
         Err(error) if error.is_not_found() => {
@@ -76,13 +82,22 @@ pub(super) async fn create(engine: &Engine, new: &NewContainer<'_>) -> Result<St
 
 /// Starts the container; one that runs already is fine.
 pub(super) async fn start(engine: &Engine, id: &str) -> Result<(), DockerError> {
-    engine.call("start container", engine.docker().start_container(id, None)).await
+    failpoint::around(
+        Place::ContainerStart,
+        engine.call("start container", engine.docker().start_container(id, None)),
+    )
+    .await
 }
 
 /// Renames the container; one that has the name already is fine.
 pub(super) async fn rename(engine: &Engine, id: &str, name: &str) -> Result<(), DockerError> {
     let options = RenameContainerOptions { name: name.to_owned() };
-    match engine.call("rename container", engine.docker().rename_container(id, options)).await {
+    match failpoint::around(
+        Place::ContainerRename,
+        engine.call("rename container", engine.docker().rename_container(id, options)),
+    )
+    .await
+    {
         Ok(()) => Ok(()),
         Err(error) => {
             let inspected = inspect(engine, id).await?;
@@ -102,7 +117,11 @@ pub(super) async fn set_restart(
         restart_policy: Some(restart_policy(restart)),
         ..ContainerUpdateBody::default()
     };
-    engine.call("update container", engine.docker().update_container(id, update)).await
+    failpoint::around(
+        Place::ContainerUpdate,
+        engine.call("update container", engine.docker().update_container(id, update)),
+    )
+    .await
 }
 
 /// Asks the container to end, and makes it end after `timeout_s`.
@@ -110,7 +129,12 @@ pub(super) async fn stop(engine: &Engine, id: &str, timeout_s: u32) -> Result<()
     let options =
         StopContainerOptions { t: i32::try_from(timeout_s).ok(), ..StopContainerOptions::default() };
     let call = engine.docker().stop_container(id, Some(options));
-    match engine.call_longer("stop container", Duration::from_secs(u64::from(timeout_s)), call).await {
+    match failpoint::around(
+        Place::ContainerStop,
+        engine.call_longer("stop container", Duration::from_secs(u64::from(timeout_s)), call),
+    )
+    .await
+    {
         Err(error) if error.is_not_found() => Ok(()),
         ended => ended,
     }
@@ -119,7 +143,12 @@ pub(super) async fn stop(engine: &Engine, id: &str, timeout_s: u32) -> Result<()
 /// Removes the container with its anonymous volumes; one that is gone already is fine.
 pub(super) async fn remove(engine: &Engine, id: &str) -> Result<(), DockerError> {
     let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
-    match engine.call("remove container", engine.docker().remove_container(id, Some(options))).await {
+    match failpoint::around(
+        Place::ContainerRemove,
+        engine.call("remove container", engine.docker().remove_container(id, Some(options))),
+    )
+    .await
+    {
         // 409: another run removes it at this moment.
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
         ended => ended,

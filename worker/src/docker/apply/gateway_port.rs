@@ -82,6 +82,27 @@ pub async fn gateway_port(
     Ok(GatewayPort::Candidates(candidates))
 }
 
+/// Refuses to go on when another scope's containers have `port` too. To be asked once this scope's own containers are
+/// there: of two workers that chose a port at the same time, the second to look sees the other's, whatever became of
+/// the reservation in the store.
+///
+/// # Errors
+/// [`DockerError::PortTaken`], and what any call may return.
+pub(super) async fn check_unshared(engine: &Engine, scope: &Scope, port: u16) -> Result<(), DockerError> {
+    let wanted = port.to_string();
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(labels::filter([(labels::MANAGED, "true"), (labels::GATEWAY_PORT, wanted.as_str())])),
+        ..ListContainersOptions::default()
+    };
+    let containers = engine.call("list containers", engine.docker().list_containers(Some(options))).await?;
+    let mut found = containers.into_iter().filter_map(|found| found.labels);
+    if found.any(|labels| !labels::belongs_to(&labels, scope)) {
+        return Err(DockerError::PortTaken { port });
+    }
+    Ok(())
+}
+
 /// Whether nobody on this host listens on `port`. A listener on all addresses blocks the loopback one too.
 pub async fn port_is_free(port: u16) -> bool {
     tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).await.is_ok()

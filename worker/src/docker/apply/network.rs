@@ -7,6 +7,7 @@ use super::super::engine::Engine;
 use super::super::error::DockerError;
 use super::super::labels;
 use super::super::scope::Scope;
+use crate::failpoint::{self, Place};
 
 /// Makes sure the scope's network is there.
 pub(super) async fn ensure(engine: &Engine, scope: &Scope) -> Result<(), DockerError> {
@@ -19,7 +20,12 @@ pub(super) async fn ensure(engine: &Engine, scope: &Scope) -> Result<(), DockerE
         labels: Some(labels::of_scope(scope)),
         ..NetworkCreateRequest::default()
     };
-    match engine.call("create network", engine.docker().create_network(request)).await {
+    match failpoint::around(
+        Place::NetworkCreate,
+        engine.call("create network", engine.docker().create_network(request)),
+    )
+    .await
+    {
         Ok(_created) => Ok(()),
         // Somebody was faster: fine if it was Slipway.
         Err(error) if error.is_conflict() => is_ours(engine, scope).await.map(|_ours| ()),
@@ -32,7 +38,12 @@ pub(super) async fn remove_if_empty(engine: &Engine, scope: &Scope) -> Result<()
     if !is_ours(engine, scope).await? {
         return Ok(());
     }
-    match engine.call("remove network", engine.docker().remove_network(&scope.network_name())).await {
+    match failpoint::around(
+        Place::NetworkRemove,
+        engine.call("remove network", engine.docker().remove_network(&scope.network_name())),
+    )
+    .await
+    {
         Ok(()) => Ok(()),
         // 403: the network has active endpoints.
         Err(error) if error.is_not_found() || error.status() == Some(403) => Ok(()),
