@@ -1,11 +1,13 @@
 //! What every service process does at its start and end: settings, data folder, sealing key, logs, signals.
 
+mod service;
 mod signals;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use service::{Work, serve};
 pub use signals::Signals;
 
 use crate::config::{Config, ConfigError};

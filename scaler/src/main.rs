@@ -1,4 +1,6 @@
-//! `slipway-scaler`: checks the settings of an autoscaler. The control loop is not part of this version.
+//! `slipway-scaler`: a process of the distributed form, and a check of an autoscaler's settings. The control loop is
+//! not part of this version: the process does its share of keeping the store in line with the ledger, says how it is,
+//! and holds every replica count.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -6,20 +8,32 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use slipway_common::health::Liveness;
+use slipway_common::process::{self, ProcessError, Startup, Work};
 use slipway_scaler::AutoscalerSettings;
 use slipway_scaler::settings::RawSettings;
 
 /// Largest settings file that is read.
 const SETTINGS_MAX_BYTES: u64 = 64 * 1024;
 
-/// Checks the settings of an autoscaler.
+/// Runs beside API and workers, and checks the settings of an autoscaler.
 ///
-/// The control loop, which reads metrics and sets replica counts, is not part of this version.
+/// The control loop, which reads metrics and sets replica counts, is not part of this version: replica counts stay as
+/// they are.
 #[derive(Debug, Parser)]
-#[command(name = "slipway-scaler", version, max_term_width = 100)]
+#[command(name = "slipway-scaler", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Cli {
+    /// Configuration file (TOML); environment variables SLIPWAY__SECTION__KEY count over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the settings in force, without passwords, and end.
+    #[arg(long, conflicts_with = "probe")]
+    check_config: bool,
+    /// Ask the process that runs with these settings whether it is alive and ready; end with 0 if so, otherwise 1.
+    #[arg(long)]
+    probe: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,8 +51,39 @@ A smallest file:
 }
 
 fn main() -> ExitCode {
-    let Command::CheckSettings { file } = Cli::parse().command;
-    match check(&file) {
+    let cli = Cli::parse();
+    match &cli.command {
+        Some(Command::CheckSettings { file }) => check_settings(file),
+        None => {
+            let ended = process::block_on(run(&cli));
+            ExitCode::from(ended.unwrap_or_else(|error| error.report()))
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<u8, ProcessError> {
+    let startup = Startup::load(cli.config.as_deref(), process::environment())?;
+    if cli.check_config {
+        println!("{}", startup.print_config()?.trim_end());
+        return Ok(0);
+    }
+    if cli.probe {
+        return process::probe(&startup.config).await.map(|()| 0);
+    }
+    startup.start_logs()?;
+    process::serve("slipway-scaler", &startup, 0, async |_backend, stop| {
+        tracing::info!("there is no control loop in this version: replica counts are held");
+        Ok(Work {
+            liveness: Liveness::default(),
+            metrics: Box::new(String::new),
+            stopped: Box::pin(async move { stop.cancelled().await }),
+        })
+    })
+    .await
+}
+
+fn check_settings(file: &Path) -> ExitCode {
+    match check(file) {
         Ok(settings) => {
             println!("{}", describe(&settings));
             ExitCode::SUCCESS
