@@ -16,23 +16,25 @@ pub struct Ailment {
     pub hinders_reads: bool,
 }
 
-/// A part of the process beside the API, such as its worker. Must answer at once, without waiting.
+/// A part of the process beside the API, such as its worker.
+#[async_trait]
 pub trait Companion: Send + Sync + std::fmt::Debug {
-    /// What does not work now; nothing when all is well.
-    fn ailments(&self) -> Vec<Ailment>;
+    /// What does not work now; nothing when all is well. Is given less than a second.
+    async fn ailments(&self) -> Vec<Ailment>;
 
-    /// Its metrics in the OpenMetrics text format, without the final `# EOF`.
+    /// Its metrics, at once, in the OpenMetrics text format, without the final `# EOF`.
     fn metrics(&self) -> String;
 }
 
 /// What an operator may ask for.
 #[async_trait]
 pub trait Maintenance: Send + Sync + std::fmt::Debug {
-    /// Empties the projection and folds the whole ledger into it again. Answers the number of records; may take minutes.
+    /// Empties the projection and folds the whole ledger into it again. Answers the number of records, where
+    /// it is known; may take minutes.
     ///
     /// # Errors
     /// When the ledger cannot be read or the projection cannot be written.
-    async fn rebuild_store(&self) -> Result<u64, StoreError>;
+    async fn rebuild_store(&self) -> Result<Option<u64>, StoreError>;
 }
 
 /// What is beside the API in its process.

@@ -195,7 +195,7 @@ pub struct RebuildView {
     /// `idle` (nobody asked this process for it), `running`, `done` or `failed`.
     #[schema(example = "done")]
     pub status: String,
-    /// Records that were read from the ledger, once it is done.
+    /// Records that were read from the ledger, once it is done and where they were counted.
     pub records: Option<u64>,
     /// Why it failed.
     pub reason: Option<String>,

@@ -39,7 +39,7 @@ enum State {
     Idle,
     Running,
     Done {
-        records: u64,
+        records: Option<u64>,
     },
     Failed {
         reason: String,
@@ -87,7 +87,7 @@ impl Rebuild {
         let (status, records, reason) = match course.state {
             State::Idle => ("idle", None, None),
             State::Running => ("running", None, None),
-            State::Done { records } => ("done", Some(records), None),
+            State::Done { records } => ("done", records, None),
             State::Failed { reason } => ("failed", None, Some(reason)),
         };
         RebuildView {
@@ -165,7 +165,7 @@ mod tests {
         assert!(!rebuild.begin(None), "one is under way");
         rebuild.wait(Duration::from_millis(10)).await;
         assert_eq!(rebuild.view().status, "running");
-        rebuild.end(State::Done { records: 7 });
+        rebuild.end(State::Done { records: Some(7) });
         assert_eq!(rebuild.view().records, Some(7));
         assert!(!rebuild.begin(key()), "done under this key");
         assert!(rebuild.begin(Some("l".to_owned())));

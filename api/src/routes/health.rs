@@ -1,5 +1,6 @@
 //! `/healthz` and `/readyz`.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
@@ -34,17 +35,25 @@ pub(crate) async fn alive(shared: web::Data<Shared>) -> HttpResponse {
     )
 )]
 pub(crate) async fn ready(shared: web::Data<Shared>) -> Result<HttpResponse, Refusal> {
-    let (store, queue) = tokio::join!(
+    let (store, queue, told) = tokio::join!(
         in_time(shared.backend.store.check()),
         in_time(shared.backend.queue.depth(Timestamp::now())),
+        ailments(&shared),
     );
-    let told = shared.beside.companion.iter().flat_map(|companion| companion.ailments()).collect();
     let readiness = readiness(store.err(), queue.err(), told);
     if !readiness.parts.is_empty() {
         return Err(Refusal::NotReady(readiness));
     }
     let version = shared.settings.version.clone();
     Ok(HttpResponse::Ok().json(ReadyView { status: "ready".to_owned(), version, readiness }))
+}
+
+async fn ailments(shared: &Shared) -> Vec<Ailment> {
+    let Some(companion) = &shared.beside.companion else { return Vec::new() };
+    let told = in_time(async { Ok::<_, Infallible>(companion.ailments().await) }).await;
+    // The store and the queue are asked for themselves, so that it is known whether questions can be answered.
+    let silent = |reason| vec![Ailment { part: "process".to_owned(), reason, hinders_reads: false }];
+    told.unwrap_or_else(silent)
 }
 
 /// Questions need the store; work needs everything. A part that tells of itself is not named twice.

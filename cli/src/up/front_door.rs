@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 use slipway_api::{Ailment, Companion};
@@ -21,8 +22,9 @@ pub(crate) struct FrontDoor {
     metrics: Arc<OnceLock<Registry>>,
 }
 
+#[async_trait]
 impl Companion for FrontDoor {
-    fn ailments(&self) -> Vec<Ailment> {
+    async fn ailments(&self) -> Vec<Ailment> {
         Vec::new()
     }
 

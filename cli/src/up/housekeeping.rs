@@ -21,8 +21,8 @@ pub(crate) struct Upkeep(pub(crate) Embedded);
 
 #[async_trait]
 impl Maintenance for Upkeep {
-    async fn rebuild_store(&self) -> Result<u64, StoreError> {
-        self.0.rebuild().await
+    async fn rebuild_store(&self) -> Result<Option<u64>, StoreError> {
+        self.0.rebuild().await.map(Some)
     }
 }
 

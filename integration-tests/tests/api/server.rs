@@ -33,8 +33,9 @@ const QUEUE_JOBS_MAX: u64 = 100_000;
 #[derive(Debug)]
 struct Ailing;
 
+#[async_trait]
 impl Companion for Ailing {
-    fn ailments(&self) -> Vec<Ailment> {
+    async fn ailments(&self) -> Vec<Ailment> {
         vec![Ailment {
             part: "docker".to_owned(),
             reason: "does not answer".to_owned(),
@@ -53,8 +54,8 @@ struct Upkeep(Embedded);
 
 #[async_trait]
 impl Maintenance for Upkeep {
-    async fn rebuild_store(&self) -> Result<u64, StoreError> {
-        self.0.rebuild().await
+    async fn rebuild_store(&self) -> Result<Option<u64>, StoreError> {
+        self.0.rebuild().await.map(Some)
     }
 }
 
