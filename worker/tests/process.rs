@@ -9,10 +9,11 @@ use slipway_common::health::{ProbeError, probe};
 
 /// A port on which nobody listens: bound once and let go.
 fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0));
+    listener.and_then(|listener| listener.local_addr()).expect("loopback has free ports").port()
 }
 
+#[expect(clippy::disallowed_methods, reason = "this test is about the program itself")]
 fn command(data: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slipway-worker"));
     command
