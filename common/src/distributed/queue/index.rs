@@ -160,7 +160,7 @@ impl Index {
     pub(super) async fn look(&self, message: &JobMessage) -> Result<Look, RedisFault> {
         let [job, _, _, front, backlog] = self.keys(message.id, message.project.slug.as_str());
         let (known, front, backlog): (u64, u64, u64) =
-            self.redis.ask(&LOOK, &[job, front, backlog], &[] as &[u64]).await?;
+            self.redis.ask(&LOOK, &[job, front, backlog], message.id.to_string()).await?;
         Ok(Look { is_known: known > 0, front, backlog })
     }
 

@@ -58,10 +58,11 @@ pub(super) async fn sweep(queue: Arc<Queue>) {
             continue;
         }
         let is_empty = queue.is_empty().await;
-        if is_empty && was_empty {
-            if let Err(error) = queue.sweep_once(Reason::Empty).await {
-                tracing::debug!(%error, "missed jobs cannot be looked for now");
-            }
+        if is_empty
+            && was_empty
+            && let Err(error) = queue.sweep_once(Reason::Empty).await
+        {
+            tracing::debug!(%error, "missed jobs cannot be looked for now");
         }
         was_empty = is_empty;
     }

@@ -53,11 +53,16 @@ pub(crate) fn settings(broker_url: &str, redis_url: &str, prefix: &str, slots: u
 /// Opens a process and waits until it is ready.
 pub(crate) async fn open(settings: &DistributedSettings) -> Distributed {
     let distributed = Distributed::open(settings);
+    ready(&distributed).await;
+    distributed
+}
+
+async fn ready(distributed: &Distributed) {
     let began = tokio::time::Instant::now();
     loop {
         let missing = distributed.readiness().await;
         if missing.is_empty() {
-            return distributed;
+            return;
         }
         assert!(began.elapsed() < READY_MAX, "not ready: {missing:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -149,6 +154,8 @@ impl BrokerKilled {
 #[async_trait]
 impl Fixture for BrokerKilled {
     async fn backend(&self) -> Backend {
+        // It may have been killed for another fixture.
+        ready(&self.inner.running()).await;
         self.inner.backend().await
     }
 
