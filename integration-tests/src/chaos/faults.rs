@@ -15,7 +15,7 @@ use crate::rabbitmq::{RabbitCluster, RabbitMq};
 use crate::redis_server::RedisServer;
 
 /// Longest wait for a process to be ready again; others may be out of order at the same time.
-const WHOLE_TIMEOUT: Duration = Duration::from_secs(60);
+const WHOLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// A node of the broker catches up with the others before the next one is hit: a majority must live.
 const BROKER_SETTLE: Duration = Duration::from_secs(6);
 /// Longest time a store is rebuilt after `FLUSHALL`.

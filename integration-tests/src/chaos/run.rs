@@ -32,6 +32,9 @@ const DEADLINE_WITHOUT_AN_END: Duration = Duration::from_secs(120);
 /// Pause between two looks at the open jobs, and looks under way at once.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 const LOOKS_AT_ONCE: usize = 8;
+/// A quorum queue whose node is killed in the moment of its declaration may stay without a leader for good, so the first
+/// fault comes some time after the topology was declared.
+const DECLARED_BEFORE: Duration = Duration::from_secs(3);
 /// Pause between two looks at how far the client is.
 const PACE_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -62,6 +65,7 @@ pub async fn run(settings: &ChaosSettings) -> anyhow::Result<Report> {
     let plan = Plan::draw(settings.seed, settings.jobs, settings.faults, settings.shape);
     let site = Arc::new(Site::start(settings.jobs).await.context("making the repositories")?);
     let field = Arc::new(start(settings).await?);
+    tokio::time::sleep(DECLARED_BEFORE).await;
     let begun = Instant::now();
     let watched = Watched::start(&field, begun);
     let mut background = JoinSet::new();
