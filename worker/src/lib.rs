@@ -69,7 +69,7 @@ impl Worker {
         }
         let (recorder, until) = (Arc::clone(&tools.recorder), shutdown.clone());
         tasks.spawn(async move { recorder.keep_catching_up(&until).await });
-        tasks.spawn(observe::observe(tools, shutdown));
+        tasks.spawn(observe::observe(tools, worker, shutdown));
         Ok(WorkerHandle { tasks, engine, figures, liveness })
     }
 }

@@ -1,12 +1,13 @@
 //! The observer: looks at what runs on the target, keeps the live state in the store, and says when a
-//! deployment in service degrades or recovers.
+//! deployment in service degrades or recovers. Of several workers one observes at a time, under a lease.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_common::model::{
-    Deployment, DeploymentId, DeploymentState, Event, EventKind, LiveReplica, LiveState,
+    Deployment, DeploymentId, DeploymentState, Event, EventKind, LiveReplica, LiveState, WorkerId,
 };
 use slipway_common::record::Record;
 use slipway_common::store::{DeploymentFilter, Page, StoreError};
@@ -21,13 +22,29 @@ const REFRESH: SignedDuration = SignedDuration::from_secs(10);
 /// Deployments read from the store at once.
 const PAGE_SIZE: u32 = 100;
 
-/// Observes until `stop`.
-pub(crate) async fn observe(tools: Arc<Tools>, stop: CancellationToken) {
+/// What the observer leases, so that a change is said once.
+const LEASE: &str = "observe";
+/// The shortest time until another worker takes over from an observer that is gone.
+const LEASE_TTL_MIN: Duration = Duration::from_secs(10);
+
+/// Observes until `stop`, while no other worker does.
+pub(crate) async fn observe(tools: Arc<Tools>, worker: WorkerId, stop: CancellationToken) {
     let mut known: HashMap<DeploymentId, LiveState> = HashMap::new();
     loop {
         tokio::select! {
             () = tokio::time::sleep(tools.settings.observe_interval) => {}
             () = stop.cancelled() => return,
+        }
+        match is_observer(&tools, worker).await {
+            Ok(true) => {}
+            Ok(false) => {
+                known.clear();
+                continue;
+            }
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "the observer's lease cannot be asked for");
+                continue;
+            }
         }
         match in_service(&tools).await {
             Ok(deployments) => {
@@ -39,6 +56,13 @@ pub(crate) async fn observe(tools: Arc<Tools>, stop: CancellationToken) {
             Err(error) => tracing::warn!(error = chain(&error), "the store could not be read"),
         }
     }
+}
+
+/// Takes or keeps the observer's lease.
+async fn is_observer(tools: &Tools, worker: WorkerId) -> Result<bool, StoreError> {
+    let ttl = LEASE_TTL_MIN.max(tools.settings.observe_interval * 3);
+    let lease = tools.backend.store.acquire_lease(LEASE, &worker.to_string(), ttl, Timestamp::now()).await?;
+    Ok(lease.is_some())
 }
 
 async fn in_service(tools: &Tools) -> Result<Vec<Deployment>, StoreError> {
