@@ -120,22 +120,9 @@ impl Refusal {
                 "malformed_json",
                 format!("The body is no valid JSON: {reason}."),
             ),
-            Self::BodyBroken => {
-                Problem::new(StatusCode::BAD_REQUEST, "body_broken", "The body ended before it was complete.")
-                    .closing()
-            }
-            Self::BodySlow { limit_ms } => Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "body_timeout",
-                format!("The body did not arrive within {limit_ms} ms."),
-            )
-            .closing(),
-            Self::BodyTooLarge { limit_bytes } => Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                format!("The body has more than {limit_bytes} bytes."),
-            )
-            .closing(),
+            Self::BodyBroken => body_broken(),
+            Self::BodySlow { limit_ms } => body_slow(*limit_ms),
+            Self::BodyTooLarge { limit_bytes } => body_too_large(*limit_bytes),
             Self::MediaType { expected } => Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
@@ -194,6 +181,21 @@ impl Refusal {
             }
         }
     }
+}
+
+fn body_broken() -> Problem {
+    let detail = "The body ended before it was complete.";
+    Problem::new(StatusCode::BAD_REQUEST, "body_broken", detail).closing()
+}
+
+fn body_slow(limit_ms: u128) -> Problem {
+    let detail = format!("The body did not arrive within {limit_ms} ms.");
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail).closing()
+}
+
+fn body_too_large(limit_bytes: usize) -> Problem {
+    let detail = format!("The body has more than {limit_bytes} bytes.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail).closing()
 }
 
 fn malformed(part: RequestPart, field: &str, reason: &str) -> Problem {

@@ -1,7 +1,5 @@
 //! What the installation has to say in `/readyz` and `/metrics`, and the rebuilding of its store.
 
-use std::fmt::Write as _;
-
 use async_trait::async_trait;
 use slipway_api::{Ailment, Companion, Maintenance};
 use slipway_common::distributed::{Distributed, Figure};
@@ -45,11 +43,9 @@ fn written(figures: &[Figure]) -> String {
         // A counter is described by its name and told by its total.
         let name = name.strip_suffix("_total").unwrap_or(name);
         let (kind, suffix) = if *is_counter { ("counter", "_total") } else { ("gauge", "") };
-        // Writing to a string does not fail.
-        drop(writeln!(
-            text,
-            "# HELP slipway_{name} {help}\n# TYPE slipway_{name} {kind}\nslipway_{name}{suffix} {value}"
-        ));
+        text += &format!(
+            "# HELP slipway_{name} {help}\n# TYPE slipway_{name} {kind}\nslipway_{name}{suffix} {value}\n"
+        );
     }
     text
 }
