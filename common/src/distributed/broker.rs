@@ -3,6 +3,7 @@
 mod connect;
 mod delivery;
 mod error;
+mod fetch;
 mod figures;
 mod lanes;
 mod message;
@@ -131,6 +132,14 @@ impl Broker {
     /// Takes messages from a queue, at most `prefetch` (at least 1) unsettled at once. Dropping it cancels.
     pub(crate) fn subscribe(&self, queue: QueueName, prefetch: u16) -> Subscription {
         subscription::subscribe(&self.shared, queue, prefetch)
+    }
+
+    /// At most `most` messages of a queue that are ready now, oldest first.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked; what was taken goes back then.
+    pub(crate) async fn fetch(&self, queue: QueueName, most: usize) -> Result<Vec<Delivery>, BrokerError> {
+        fetch::fetch(&self.shared, queue, most).await
     }
 
     /// Messages and consumers of a queue.

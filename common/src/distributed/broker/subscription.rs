@@ -110,9 +110,9 @@ impl Pump {
         let gone = self.watched.gone.clone();
         let (mut pause, mut first) = (PAUSE, true);
         while let Some(Some(session)) = gone.run_until_cancelled(self.shared.session()).await {
-            match gone.run_until_cancelled(self.consumer(&session)).await {
-                None => return,
-                Some(Ok((consumer, life))) => {
+            // Never given up half-way: the broker would go on with a consumer that nobody knows of.
+            match self.consumer(&session).await {
+                Ok((consumer, life)) => {
                     if !std::mem::replace(&mut first, false) {
                         count(&self.shared.meters.resubscribed);
                     }
@@ -126,7 +126,7 @@ impl Pump {
                     life.over.cancel();
                     tracing::debug!(queue = ?self.watched.queue, reason, "a consumer ended");
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     tracing::debug!(queue = ?self.watched.queue, %error, "subscribing failed");
                     if matches!(error, BrokerError::Overdue { .. }) {
                         session.fail(&error.to_string());
@@ -173,6 +173,7 @@ impl Pump {
             match next {
                 Some(Ok(delivery)) => {
                     if self.sender.send(Delivery::new(delivery, life.clone())).is_err() {
+                        self.cancel(&consumer, life).await;
                         return "nobody listens".to_owned();
                     }
                 }

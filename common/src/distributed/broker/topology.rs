@@ -139,12 +139,7 @@ impl Topology {
     pub(super) fn arguments(&self, queue: QueueName) -> FieldTable {
         let mut table = FieldTable::default();
         match queue {
-            QueueName::Front => self.job_queue(&mut table),
-            QueueName::Backlog => {
-                self.job_queue(&mut table);
-                // One feeder at a time: two would overtake each other.
-                put(&mut table, "x-single-active-consumer", AMQPValue::Boolean(true));
-            }
+            QueueName::Front | QueueName::Backlog => self.job_queue(&mut table),
             QueueName::Delay(rung_ms) => {
                 self.quorum(&mut table);
                 put(&mut table, "x-message-ttl", AMQPValue::LongUInt(rung_ms));

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::index::Lane;
 use super::{Copy, Delivery, Queue, QueueError, QueueName, encoded, message, unavailable};
-use crate::distributed::broker::Subscription;
 
 /// Jobs ready in front below which the backlog is drawn on, and how many are moved at most before front is counted
 /// again.
@@ -17,8 +18,6 @@ const PAUSE_EMPTY: Duration = Duration::from_millis(250);
 const PAUSE_FULL: Duration = Duration::from_millis(50);
 /// Shortest pause, so that a stream of claims does not make a stream of looks.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
-/// How long a delivery of the backlog may take to come.
-const DELIVERY_WAIT: Duration = Duration::from_millis(250);
 
 /// What one look led to.
 enum Fed {
@@ -26,28 +25,20 @@ enum Fed {
     Moved,
     /// Front has enough.
     Enough,
-    /// The backlog is empty, or another process draws on it.
+    /// The backlog is empty.
     Nothing,
 }
 
-/// Draws on the backlog. The subscription is given up whenever front has enough: deliveries must not be held for long,
-/// and the broker puts them back in their place.
+/// Draws on the backlog. Messages are fetched one by one: a consumer would hold some, or be held up behind another
+/// process's, while front has enough.
 pub(super) async fn feed(queue: Arc<Queue>) {
-    let mut backlog = None;
     loop {
-        let pause = match queue.feed_once(&mut backlog).await {
+        let pause = match queue.feed_once().await {
             Ok(Fed::Moved) => continue,
-            Ok(Fed::Enough) => {
-                backlog = None;
-                PAUSE_FULL
-            }
-            Ok(Fed::Nothing) => {
-                backlog = None;
-                PAUSE_EMPTY
-            }
+            Ok(Fed::Enough) => PAUSE_FULL,
+            Ok(Fed::Nothing) => PAUSE_EMPTY,
             Err(error) => {
                 tracing::debug!(%error, "the backlog cannot be drawn on now");
-                backlog = None;
                 PAUSE_EMPTY
             }
         };
@@ -57,9 +48,8 @@ pub(super) async fn feed(queue: Arc<Queue>) {
 }
 
 impl Queue {
-    async fn feed_once(&self, backlog: &mut Option<Subscription>) -> Result<Fed, QueueError> {
-        if backlog.is_none() && self.broker.counts(QueueName::Backlog).await.map_err(unavailable)?.ready == 0
-        {
+    async fn feed_once(&self) -> Result<Fed, QueueError> {
+        if self.broker.counts(QueueName::Backlog).await.map_err(unavailable)?.ready == 0 {
             return Ok(Fed::Nothing);
         }
         let front = self.broker.counts(QueueName::Front).await.map_err(unavailable)?.ready;
@@ -67,14 +57,12 @@ impl Queue {
         if front.saturating_add(buffered) >= FRONT_LOW {
             return Ok(Fed::Enough);
         }
-        let source = backlog.get_or_insert_with(|| self.broker.subscribe(QueueName::Backlog, 1));
-        for moved in 0..BATCH {
-            match tokio::time::timeout(DELIVERY_WAIT, source.next()).await {
-                Ok(delivery) => self.to_front(delivery).await?,
-                Err(_) if moved == 0 => return Ok(Fed::Nothing),
-                Err(_) => break,
-            }
+        let fetched = self.broker.fetch(QueueName::Backlog, BATCH).await.map_err(unavailable)?;
+        if fetched.is_empty() {
+            return Ok(Fed::Nothing);
         }
+        let moved = join_all(fetched.into_iter().map(|delivery| self.to_front(delivery))).await;
+        moved.into_iter().collect::<Result<(), QueueError>>()?;
         Ok(Fed::Moved)
     }
 
