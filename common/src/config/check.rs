@@ -39,6 +39,26 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             config.git.repository_max_bytes <= config.git.mirrors_max_bytes,
             "`git.repository_max_bytes` must not exceed `git.mirrors_max_bytes`",
         ),
+        (config.data.keep_finished_days >= 7, "`data.keep_finished_days` must be at least 7"),
+        (
+            config.docker.push_to.is_empty() == config.docker.push_credential.is_empty()
+                || config.docker.push_credential.is_empty(),
+            "`docker.push_credential` needs `docker.push_to`",
+        ),
+        (
+            matches!(config.templates.ci_builder.as_str(), "buildkit_rootless" | "docker_in_docker"),
+            "`templates.ci_builder` must be `buildkit_rootless` or `docker_in_docker`",
+        ),
+    ];
+    match relations.into_iter().chain(distributed(config)).find(|(holds, _)| !holds) {
+        Some((_, broken)) => Err(ConfigError::Relation(broken.to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// The relations of the distributed form.
+fn distributed(config: &Config) -> Vec<(bool, &'static str)> {
+    vec![
         (!config.broker.urls.is_empty(), "`broker.urls` must name at least one node"),
         (
             !config.broker.prefix.is_empty()
@@ -75,19 +95,5 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             config.redis.sentinels.is_empty() == config.redis.master_name.is_empty(),
             "`redis.sentinels` and `redis.master_name` belong together",
         ),
-        (config.data.keep_finished_days >= 7, "`data.keep_finished_days` must be at least 7"),
-        (
-            config.docker.push_to.is_empty() == config.docker.push_credential.is_empty()
-                || config.docker.push_credential.is_empty(),
-            "`docker.push_credential` needs `docker.push_to`",
-        ),
-        (
-            matches!(config.templates.ci_builder.as_str(), "buildkit_rootless" | "docker_in_docker"),
-            "`templates.ci_builder` must be `buildkit_rootless` or `docker_in_docker`",
-        ),
-    ];
-    match relations.into_iter().find(|(holds, _)| !holds) {
-        Some((_, broken)) => Err(ConfigError::Relation(broken.to_owned())),
-        None => Ok(()),
-    }
+    ]
 }

@@ -27,10 +27,10 @@ use uuid::Uuid;
 
 use super::BrokerSettings;
 pub(crate) use delivery::Delivery;
-pub(crate) use error::{BrokerError, BrokerState, Lost, PublishError};
+pub(crate) use error::{BrokerError, BrokerState, PublishError};
 pub(crate) use figures::BrokerFigures;
 pub(crate) use message::{MessageKind, Publication};
-pub(crate) use stream::{Entry, StreamTail};
+pub(crate) use stream::Entry;
 pub(crate) use subscription::Subscription;
 pub(crate) use topology::{Counts, DELAY_RUNGS_MS, Exchange, QueueName};
 
@@ -97,11 +97,6 @@ impl Broker {
         self.shared.state()
     }
 
-    /// Follows the state of the connection.
-    pub(crate) fn states(&self) -> watch::Receiver<BrokerState> {
-        self.shared.state.subscribe()
-    }
-
     /// Grows whenever a missing queue or exchange was made, the first time included: jobs may have been in it.
     /// A missing binding shows as [`PublishError::Unroutable`] and is made again without growing this.
     pub(crate) fn repaired(&self) -> watch::Receiver<u64> {
@@ -112,6 +107,7 @@ impl Broker {
     ///
     /// # Errors
     /// When that is not so within `longest`.
+    #[cfg(test)]
     pub(crate) async fn wait_ready(&self, longest: Duration) -> Result<(), BrokerError> {
         let mut states = self.shared.state.subscribe();
         let ready = states.wait_for(|state| *state == BrokerState::Ready);
@@ -159,11 +155,6 @@ impl Broker {
     /// When the broker cannot be read.
     pub(crate) async fn read_stream(&self, from: u64, limit: usize) -> Result<Vec<Entry>, BrokerError> {
         stream::read(&self.shared, from, limit).await
-    }
-
-    /// Follows the ledger's stream from the offset `from` (0-based).
-    pub(crate) async fn stream_tail(&self, from: u64) -> StreamTail {
-        StreamTail::new(self.shared.clone(), from)
     }
 
     /// Counters.

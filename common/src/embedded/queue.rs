@@ -380,7 +380,8 @@ fn buried(connection: &Connection, limit: i64) -> Result<Vec<Buried>, Fault> {
 
 /// As much of `body` as is kept of an unreadable message.
 fn beginning(body: &str) -> &str {
-    body.get(..body.floor_char_boundary(UNREADABLE_KEPT_MAX_BYTES)).unwrap_or_default()
+    let end = (0..=UNREADABLE_KEPT_MAX_BYTES.min(body.len())).rev().find(|end| body.is_char_boundary(*end));
+    end.and_then(|end| body.get(..end)).unwrap_or_default()
 }
 
 fn requeue(connection: &Connection, id: JobId, now: i64) -> Result<bool, Fault> {

@@ -29,7 +29,7 @@ pub(super) struct Life {
     pub(super) meters: Arc<Meters>,
 }
 
-/// A message taken from a queue. Settle it by [`Self::ack`], [`Self::release`] or [`Self::reject`]; one that is
+/// A message taken from a queue. Settle it by [`Self::ack`] or [`Self::reject`]; one that is
 /// dropped unsettled is released.
 #[derive(Debug)]
 pub(crate) struct Delivery {
@@ -76,6 +76,7 @@ impl Delivery {
     }
 
     /// Waits until it can be settled no more.
+    #[cfg(test)]
     pub(crate) async fn until_lost(&self) {
         self.life.over.cancelled().await;
     }
@@ -97,6 +98,7 @@ impl Delivery {
     }
 
     /// Gives the message back to its queue, to be delivered again at once.
+    #[cfg(test)]
     pub(crate) async fn release(self) {
         self.give_back(true).await;
     }

@@ -114,6 +114,7 @@ pub(super) const NOT_FOUND: u16 = 404;
 pub(super) const PRECONDITION_FAILED: u16 = 406;
 
 /// The AMQP reply code of an error, when the broker gave one.
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other kind carries no reply code")]
 pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),

@@ -120,6 +120,7 @@ impl Headers {
 }
 
 /// Any integer of AMQP: brokers choose the width by the value.
+#[expect(clippy::wildcard_enum_match_arm, reason = "everything else is no integer")]
 fn integer(value: &AMQPValue) -> Option<i64> {
     match value {
         AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),

@@ -26,8 +26,6 @@ const PREFETCH: u16 = 1_000;
 const ACK_EVERY: u16 = 100;
 /// How long a stream that nothing is known of may keep silent before it counts as empty.
 const EMPTY_WAIT: Duration = Duration::from_millis(500);
-/// A tail that met nothing for so long subscribes again: a consumer that got lost must not look like a quiet ledger.
-const QUIET_MAX: Duration = Duration::from_secs(10);
 
 /// A record as it lies in the stream: its offset, from 0, and its body. Offsets grow, but not always by one: the
 /// broker's own entry at the start of each segment takes one.
@@ -172,73 +170,4 @@ pub(super) async fn read(shared: &Shared, from: u64, limit: usize) -> Result<Vec
     }
     reader.close().await;
     Ok(entries)
-}
-
-/// A reader that follows the stream across reconnects.
-pub(crate) struct StreamTail {
-    shared: Arc<Shared>,
-    reader: Option<Reader>,
-    next: u64,
-    heard: Instant,
-}
-
-impl std::fmt::Debug for StreamTail {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("StreamTail").field("next", &self.next).finish_non_exhaustive()
-    }
-}
-
-impl StreamTail {
-    pub(super) fn new(shared: Arc<Shared>, from: u64) -> Self {
-        Self { shared, reader: None, next: from, heard: Instant::now() }
-    }
-
-    /// At most `max` records, in order, as soon as there are any; none when none came within `longest_wait`.
-    /// Every record comes once. Offsets grow, with gaps: retention removes records, and an entry of the broker's
-    /// own at the start of each segment takes an offset too.
-    ///
-    /// # Errors
-    /// When the broker cannot be read; the next call goes on where this one stopped.
-    pub(crate) async fn next_batch(
-        &mut self,
-        max: usize,
-        longest_wait: Duration,
-    ) -> Result<Vec<Entry>, BrokerError> {
-        let mut entries = Vec::new();
-        match self.fill(&mut entries, max, Instant::now() + longest_wait).await {
-            Err(error) => {
-                self.reader = None;
-                if entries.is_empty() { Err(error) } else { Ok(entries) }
-            }
-            Ok(()) => Ok(entries),
-        }
-    }
-
-    async fn fill(
-        &mut self,
-        entries: &mut Vec<Entry>,
-        max: usize,
-        until: Instant,
-    ) -> Result<(), BrokerError> {
-        if self.heard.elapsed() > QUIET_MAX {
-            self.reader = None;
-        }
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            None => {
-                let session = self.shared.session_by_then(until).await?;
-                self.heard = Instant::now();
-                self.reader.insert(Reader::open(&self.shared, session, Start::Offset(self.next)).await?)
-            }
-        };
-        while entries.len() < max {
-            // The first is waited for; the others are taken as they are there.
-            let deadline = if entries.is_empty() { until } else { Instant::now() };
-            let Some(entry) = reader.next(deadline).await? else { return Ok(()) };
-            self.heard = Instant::now();
-            self.next = entry.0 + 1;
-            entries.push(entry);
-        }
-        Ok(())
-    }
 }

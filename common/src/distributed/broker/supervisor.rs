@@ -123,6 +123,7 @@ async fn attend(shared: &Arc<Shared>, session: &Arc<Session>) {
 }
 
 /// Events of the connection that publishes.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other events tell what is known already")]
 fn heed(shared: &Shared, session: &Session, event: Event) {
     match event {
         Event::ConnectionBlocked(reason) => {

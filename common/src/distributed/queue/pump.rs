@@ -22,6 +22,10 @@ pub(super) async fn pump(queue: Arc<Queue>) {
 impl Queue {
     /// One delivery of the front queue.
     fn receive(self: &Arc<Self>, delivery: Delivery) {
+        tracing::trace!(
+            job = ?delivery.job, publication = ?delivery.publication, generation = delivery.generation,
+            redelivered = delivery.redelivered, returned = delivery.delivery_count, "a delivery"
+        );
         let decoded = message::decode(&delivery.body);
         let queue = Arc::clone(self);
         match decoded {
