@@ -2,6 +2,7 @@
 //! Redis, each with the means to kill, freeze, end and start it again.
 
 mod client;
+mod halt;
 mod process;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use crate::process_control::{PrivateFolder, free_port};
 
 pub use client::{ApiClient, ended_as};
+pub use halt::Halt;
 pub use process::SlipwayPart;
 
 /// Name programs to use instead of building them.

@@ -1,7 +1,8 @@
-//! One world for one crash: a Git server, an engine, a `slipway up`, and the oracle that counts their effects.
+//! One world for one crash: a Git server, an engine, Slipway in either form, and the oracle that counts their effects.
+
+mod running;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -10,81 +11,79 @@ use bollard::query_parameters::{ListContainersOptions, ListImagesOptions};
 use serde_json::{Value, json};
 use slipway_integration_tests::docker_engine;
 use slipway_integration_tests::git_server::{GitServer, TreeFile};
-use slipway_integration_tests::slipway_process::SlipwayProcess;
-use tempfile::TempDir;
 use tokio::time::Instant;
 
+pub(crate) use running::{Form, Running};
+
+use running::Setting;
+
 const TOKEN: &str = "glpat-crash-matrix";
+const BASE_IMAGE: &str = "slipway-test/static:crash";
 const REPLICAS: usize = 2;
-const HALT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Everything one test needs.
-pub(crate) struct World {
+pub(crate) struct World<'a> {
     git: GitServer,
     docker: Docker,
-    slipway: Option<SlipwayProcess>,
-    settings: String,
+    slipway: &'a mut Running,
     repository: String,
     url: String,
     project: String,
-    markers: TempDir,
 }
 
-impl World {
+/// Slipway with settings that suit this engine.
+pub(crate) async fn prepare(form: Form, host: &str) -> anyhow::Result<Running> {
+    let settings = [
+        Setting::new("docker", "host", host),
+        Setting::new("docker", "drain_ms", 200),
+        Setting::new("docker", "stop_grace_s", 1),
+        Setting::new("templates.base_images", "static", BASE_IMAGE),
+        Setting::new("worker", "backoff_min_ms", 200),
+        Setting::new("gateway", "port_min", 15_600),
+        Setting::new("gateway", "port_max", 16_599),
+    ];
+    Running::prepare(form, host, &settings).await
+}
+
+impl<'a> World<'a> {
     /// Starts the Git server with a static site that has neither Dockerfile nor CI file.
-    pub(crate) async fn start(host: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn start(host: &str, slipway: &'a mut Running) -> anyhow::Result<Self> {
         let docker = docker_engine::connect(host)?;
-        let base = "slipway-test/static:crash";
-        docker_engine::base_image(&docker, base).await?;
+        docker_engine::base_image(&docker, BASE_IMAGE).await?;
         let git = GitServer::start().await?;
         git.require_token(Some(TOKEN));
         let repository = format!("group/{}", docker_engine::unique_name("crash"));
         let url = git.create_repo(&repository, &[page("version one")]).await?;
-        let settings = format!(
-            "[docker]\nhost = \"{host}\"\ndrain_ms = 200\nstop_grace_s = 1\n\
-             [templates.base_images]\nstatic = \"{base}\"\n\
-             [worker]\nbackoff_min_ms = 200\n[gateway]\nport_min = 15600\nport_max = 16599\n"
-        );
-        Ok(Self {
-            git,
-            docker,
-            slipway: None,
-            settings,
-            repository,
-            url,
-            project: String::new(),
-            markers: tempfile::tempdir()?,
-        })
+        Ok(Self { git, docker, slipway, repository, url, project: String::new() })
     }
 
-    /// Deploys with `point` armed, kills the process once it halts there, starts it again and checks the outcome.
+    /// Deploys with `point` armed, kills the process that halts there, and checks the outcome.
     pub(crate) async fn crash_at(&mut self, point: &str) -> anyhow::Result<()> {
-        let marker = self.arm(point).await?;
+        self.slipway.begin(Some(point)).await?;
         let id = self.deploy().await?;
-        self.wait_halted(&marker).await?;
-        self.restart().await?;
+        self.slipway.crash_at_the_point().await?;
         self.check_deployed(&id, "version one", 1).await
     }
 
-    /// Deploys, kills the process some time later, starts it again and checks the outcome.
+    /// Deploys, kills everything some time later, starts it again and checks the outcome.
     pub(crate) async fn crash_after(&mut self, time: Duration) -> anyhow::Result<()> {
-        self.slipway = Some(SlipwayProcess::start(&self.settings, &[]).await?);
+        self.slipway.begin(None).await?;
         let id = self.deploy().await?;
         tokio::time::sleep(time).await;
-        self.restart().await?;
+        self.slipway.kill().await?;
+        self.slipway.restart(None).await?;
         self.check_deployed(&id, "version one", 1).await
     }
 
-    /// Deploys, then crashes at `point` of the stop, starts again and checks that nothing is left.
+    /// Deploys, then crashes at `point` of the stop, and checks that nothing is left.
     pub(crate) async fn crash_while_stopping(&mut self, point: &str) -> anyhow::Result<()> {
-        let marker = self.arm(point).await?;
+        self.slipway.begin(Some(point)).await?;
         let id = self.deploy().await?;
         self.check_deployed(&id, "version one", 1).await?;
-        let (status, body) = self.slipway()?.request("DELETE", &format!("/deployments/{id}"), None).await?;
+        let (status, body) = self.slipway.request("DELETE", &format!("/deployments/{id}"), None).await?;
         ensure!(status == 202, "DELETE answered {status}: {body}");
-        self.wait_halted(&marker).await?;
-        self.restart().await?;
-        let ended = self.slipway()?.wait_resting(&id).await?;
+        self.slipway.crash_at_the_point().await?;
+        let ended = self.slipway.wait_for(&id, |deployment| deployment["status"] == "stopped").await?;
         ensure!(ended["status"] == "stopped", "ended as {ended:#}");
         docker_engine::assert_no_leftovers(&self.docker, &format!("io.slipway.project={}", self.project))
             .await
@@ -92,56 +91,30 @@ impl World {
 
     /// A second deployment is killed inside its apply; the first one serves until the second one does.
     pub(crate) async fn crash_during_redeploy(&mut self) -> anyhow::Result<()> {
-        self.slipway = Some(SlipwayProcess::start(&self.settings, &[]).await?);
+        self.slipway.begin(None).await?;
         let first = self.deploy().await?;
         self.check_deployed(&first, "version one", 1).await?;
         let address = self.container_address().await?;
         self.git.commit(&self.repository, "main", &[page("version two")], "Second version").await?;
-        let marker = self.markers.path().join("reached");
-        let failpoint = format!("apply.inside={}", marker.display());
-        let settings = self.settings.clone();
-        let running = self.slipway.take().context("not running")?;
-        self.slipway = Some(running.restart(&settings, &[("SLIPWAY_FAILPOINT", &failpoint)]).await?);
+        self.slipway.restart(Some("apply.inside")).await?;
         let second = self.deploy().await?;
-        self.wait_halted(&marker).await?;
-        self.slipway.as_mut().context("not running")?.kill().await?;
+        self.slipway.crash_all_at_the_point().await?;
         let served = fetch(&format!("http://{address}/")).await?;
         ensure!(served.contains("version one"), "the first version serves: {served}");
-        self.restart().await?;
+        self.slipway.restart(None).await?;
         self.check_deployed(&second, "version two", 1).await?;
-        let replaced = self.slipway()?.deployment(&first).await?;
+        let replaced = self.slipway.deployment(&first).await?;
         ensure!(replaced["status"] == "stopped", "the first deployment is {replaced:#}");
         Ok(())
     }
 
-    /// Removes what the test made on the engine.
+    /// Ends Slipway if it is one process, and removes what the test made on the engine.
     pub(crate) async fn clean_up(&mut self) -> anyhow::Result<()> {
-        if let Some(slipway) = &mut self.slipway {
-            slipway.kill().await.ok();
-        }
+        self.slipway.kill_work().await.ok();
         if self.project.is_empty() {
             return Ok(());
         }
         docker_engine::remove_all(&self.docker, &format!("io.slipway.project={}", self.project)).await
-    }
-
-    fn slipway(&self) -> anyhow::Result<&SlipwayProcess> {
-        self.slipway.as_ref().context("slipway is not running")
-    }
-
-    async fn arm(&mut self, point: &str) -> anyhow::Result<PathBuf> {
-        let marker = self.markers.path().join("reached");
-        let failpoint = format!("{point}={}", marker.display());
-        self.slipway =
-            Some(SlipwayProcess::start(&self.settings, &[("SLIPWAY_FAILPOINT", &failpoint)]).await?);
-        Ok(marker)
-    }
-
-    async fn restart(&mut self) -> anyhow::Result<()> {
-        let settings = self.settings.clone();
-        let running = self.slipway.take().context("not running")?;
-        self.slipway = Some(running.restart(&settings, &[]).await?);
-        Ok(())
     }
 
     async fn deploy(&mut self) -> anyhow::Result<String> {
@@ -151,25 +124,16 @@ impl World {
             "replicas": REPLICAS,
             "health": { "path": "/", "interval_ms": 100 },
         });
-        let id = self.slipway()?.deploy(&request).await?;
-        let deployment = self.slipway()?.deployment(&id).await?;
+        let id = self.slipway.deploy(&request).await?;
+        let deployment = self.slipway.deployment(&id).await?;
         self.project = deployment["project_slug"].as_str().context("no project")?.to_owned();
         Ok(id)
     }
 
-    async fn wait_halted(&self, marker: &std::path::Path) -> anyhow::Result<()> {
-        let deadline = Instant::now() + HALT_TIMEOUT;
-        while !marker.exists() {
-            ensure!(Instant::now() < deadline, "the point was never reached:\n{}", self.slipway()?.log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Ok(())
-    }
-
     /// The oracle: state, commits, images, containers and the page itself.
     async fn check_deployed(&self, id: &str, page: &str, commits: usize) -> anyhow::Result<()> {
-        let deployment = self.slipway()?.wait_resting(id).await?;
-        ensure!(deployment["status"] == "active", "ended as {deployment:#}\n{}", self.slipway()?.log());
+        let deployment = self.slipway.wait_resting(id).await?;
+        ensure!(deployment["status"] == "active", "ended as {deployment:#}\n{}", self.slipway.log());
         self.check_commits(&deployment, commits).await?;
         self.check_containers(id, &deployment).await?;
         let url = deployment["url"].as_str().context("no url")?;
