@@ -30,6 +30,18 @@ impl Registry {
     /// # Errors
     /// When `docker-registry` is not installed or does not come up.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::launch(true).await
+    }
+
+    /// The same for everybody: without a user, as registries of public images are.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_open() -> anyhow::Result<Self> {
+        Self::launch(false).await
+    }
+
+    async fn launch(with_user: bool) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let users = folder.path().join("htpasswd");
         std::fs::write(&users, HTPASSWD)?;
@@ -38,7 +50,7 @@ impl Registry {
             let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let host = format!("127.0.0.1:{port}");
             let config = folder.path().join("config.yml");
-            std::fs::write(&config, settings(&host, folder.path(), &users))?;
+            std::fs::write(&config, settings(&host, folder.path(), with_user.then_some(users.as_path())))?;
             let mut child = Command::new("docker-registry")
                 .arg("serve")
                 .arg(&config)
@@ -81,13 +93,16 @@ impl Registry {
     }
 }
 
-fn settings(host: &str, folder: &std::path::Path, users: &std::path::Path) -> String {
-    format!(
+fn settings(host: &str, folder: &std::path::Path, users: Option<&std::path::Path>) -> String {
+    let mut settings = format!(
         "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
-         http:\n  addr: {host}\nauth:\n  htpasswd:\n    realm: test\n    path: {}\n",
+         http:\n  addr: {host}\n",
         folder.join("data").display(),
-        users.display(),
-    )
+    );
+    if let Some(users) = users {
+        settings += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", users.display());
+    }
+    settings
 }
 
 /// Whether it comes up; `false` when it ended instead.
