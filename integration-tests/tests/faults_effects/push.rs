@@ -42,10 +42,15 @@ impl PushLane {
 
     /// Kills the worker that halts at `point`; the other one brings the job to its end.
     pub(crate) async fn crash_at(&mut self, point: &str) -> anyhow::Result<()> {
+        let begun = Instant::now();
         let halt = self.slipway.arm_workers(point).await?;
+        let armed = begun.elapsed();
         let (job, deployment) = self.accept().await?;
         self.kill_at(&halt).await?;
-        self.ends_well(&job, &deployment).await
+        let killed = begun.elapsed();
+        self.ends_well(&job, &deployment).await?;
+        println!("{point}: armed after {armed:?}, killed after {killed:?}, ended after {:?}", begun.elapsed());
+        Ok(())
     }
 
     /// The same for a point that is only reached when the first attempt fails.
@@ -149,8 +154,12 @@ impl PushLane {
 /// The version of the job, wherever it is in the record.
 fn version_in(value: &mut Value) -> Option<&mut Value> {
     match value {
-        Value::Object(fields) if fields.contains_key("version") => fields.get_mut("version"),
-        Value::Object(fields) => fields.values_mut().find_map(version_in),
+        Value::Object(fields) => {
+            if fields.contains_key("version") {
+                return fields.get_mut("version");
+            }
+            fields.values_mut().find_map(version_in)
+        }
         Value::Array(values) => values.iter_mut().find_map(version_in),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
