@@ -45,7 +45,7 @@ impl RabbitOptions {
 pub struct RabbitMq {
     node: Node,
     _names: NameServer,
-    _folder: PrivateFolder,
+    folder: PrivateFolder,
 }
 
 impl RabbitMq {
@@ -77,7 +77,7 @@ impl RabbitMq {
             config: options.config.clone(),
         })?;
         node.start().await?;
-        Ok(Self { node, _names: names, _folder: folder })
+        Ok(Self { node, _names: names, folder })
     }
 
     /// The broker all tests of this process share, started by the first one that asks. It ends with the process.
@@ -131,6 +131,12 @@ impl RabbitMq {
     #[must_use]
     pub fn log(&self) -> String {
         self.node.log()
+    }
+
+    /// Where it keeps its files: queues, streams, logs, settings.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// `kill -9`. Not within a second after a declaration: a quorum queue may then stay without a leader for good.

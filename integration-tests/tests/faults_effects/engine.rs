@@ -152,10 +152,18 @@ impl EngineLane {
         point: &str,
         more: Value,
     ) -> anyhow::Result<()> {
+        let begun = Instant::now();
         let halt = self.slipway.arm_workers(point).await?;
+        let armed = begun.elapsed();
         let accepted = self.deploy(project, more).await?;
         halt.wait(&self.slipway, HALT_TIMEOUT).await?.kill().await?;
-        self.ends_well(project, &accepted).await
+        let killed = begun.elapsed();
+        self.ends_well(project, &accepted).await?;
+        println!(
+            "{point}: armed after {armed:?}, killed after {killed:?}, ended after {:?}",
+            begun.elapsed()
+        );
+        Ok(())
     }
 
     async fn crash_while_stopping(&mut self, project: &Project, point: &str) -> anyhow::Result<()> {
@@ -301,7 +309,7 @@ impl Project {
     }
 }
 
-/// Every container the engine has created since the watch began, by its job.
+/// Every replica the engine has created since the watch began, by its job.
 struct Created {
     jobs: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
@@ -320,7 +328,9 @@ impl Created {
             let mut events = std::pin::pin!(docker.events(Some(options)));
             while let Some(Ok(event)) = events.next().await {
                 let attributes = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
-                if let Some(job) = attributes.get(label::JOB) {
+                // Containers a build makes for its steps have no role.
+                let is_app = attributes.get(label::ROLE).is_some_and(|role| role == label::ROLE_APP);
+                if let Some(job) = attributes.get(label::JOB).filter(|_| is_app) {
                     seen.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone());
                 }
             }

@@ -49,7 +49,10 @@ impl PushLane {
         self.kill_at(&halt).await?;
         let killed = begun.elapsed();
         self.ends_well(&job, &deployment).await?;
-        println!("{point}: armed after {armed:?}, killed after {killed:?}, ended after {:?}", begun.elapsed());
+        println!(
+            "{point}: armed after {armed:?}, killed after {killed:?}, ended after {:?}",
+            begun.elapsed()
+        );
         Ok(())
     }
 
