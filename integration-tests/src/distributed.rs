@@ -155,16 +155,22 @@ impl DistributedSlipway {
         Ok(slipway)
     }
 
-    /// The token that the first process made; whichever was first has it in its folder.
+    /// The token that the first process made; whichever was first has it in its folder. It is in its file a moment
+    /// before it is accepted.
     async fn first_token(&self) -> anyhow::Result<String> {
         let deadline = Instant::now() + READY_TIMEOUT;
         loop {
-            let files = self.apis.iter().map(|api| api.data_folder().join("admin.token"));
-            if let Some(token) = files.filter_map(|file| std::fs::read_to_string(file).ok()).next() {
-                return Ok(token.trim().to_owned());
+            for api in &self.apis {
+                let Ok(token) = std::fs::read_to_string(api.data_folder().join("admin.token")) else {
+                    continue;
+                };
+                let client = ApiClient::new(&api.base_url(), token.trim())?;
+                if matches!(client.get("/deployments?limit=1").await, Ok((200, _))) {
+                    return Ok(token.trim().to_owned());
+                }
             }
             if Instant::now() > deadline {
-                bail!("no process of the API has made a first token");
+                bail!("no process of the API has made a first token that is accepted");
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }

@@ -64,8 +64,8 @@ impl Canaries {
     pub(crate) fn search_files(&self, folder: &Path, but: &[&str]) -> anyhow::Result<()> {
         let mut files = Vec::new();
         list(folder, &mut files)?;
-        files.retain(|file| !but.iter().any(|name| file.ends_with(name)));
         ensure!(!files.is_empty(), "{} has files", folder.display());
+        files.retain(|file| !but.iter().any(|name| file.ends_with(name)));
         for file in files {
             // The services go on writing, and throw old files away.
             let Ok(bytes) = std::fs::read(&file) else { continue };

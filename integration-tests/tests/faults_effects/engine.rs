@@ -252,9 +252,9 @@ impl EngineLane {
 
     /// Pushes attempted at a project's repository, whatever became of them.
     pub(crate) fn pushes(&self, project: &Project) -> usize {
-        let path = format!("{}/git-receive-pack", project.repository);
-        let requests = self.git.requests();
-        requests.iter().filter(|it| it.method == "POST" && it.target.contains(&path)).count()
+        let at_it =
+            |target: &str| target.contains(&project.repository) && target.ends_with("/git-receive-pack");
+        self.git.requests().iter().filter(|it| it.method == "POST" && at_it(&it.target)).count()
     }
 
     /// Puts an image into the open registry that the engine does not have under this name.
