@@ -103,20 +103,27 @@ impl EngineLane {
         })
     }
 
-    /// A crash at every point that the engine or the registry is behind.
+    /// A crash at every point that the engine or the registry is behind. What needs no build deploys an image.
     pub(crate) async fn crash_everywhere(&mut self) -> anyhow::Result<()> {
-        let mut project = self.project().await?;
+        let ready = json!({ "image": BASE_IMAGE });
+        let mut built = self.project().await?;
+        let mut given = self.project().await?;
         self.slipway.disarm_workers().await?;
-        let first = self.deploy(&mut project, json!({})).await?;
-        self.ends_well(&mut project, &first).await?;
+        for (project, more) in [(&mut built, json!({})), (&mut given, ready.clone())] {
+            let first = self.deploy(project, more).await?;
+            self.ends_well(project, &first).await?;
+        }
+        for point in plan::points(Scenario::Build) {
+            self.next_version(&mut built).await?;
+            self.crash_at(&mut built, &point, json!({})).await.with_context(|| point)?;
+        }
         for point in plan::points(Scenario::Redeployment) {
-            self.next_version(&mut project).await?;
-            self.crash_at(&mut project, &point, json!({})).await.with_context(|| point)?;
+            self.crash_at(&mut given, &point, ready.clone()).await.with_context(|| point)?;
         }
         let mut removals = plan::points(Scenario::Removal).into_iter();
         for point in plan::points(Scenario::FirstDeployment) {
             let mut project = self.project().await?;
-            self.crash_at(&mut project, &point, json!({})).await.with_context(|| point)?;
+            self.crash_at(&mut project, &point, ready.clone()).await.with_context(|| point)?;
             if let Some(point) = removals.next() {
                 self.crash_while_stopping(&project, &point).await.with_context(|| point)?;
             }

@@ -16,7 +16,9 @@ pub(crate) enum Scenario {
     Bury,
     /// The first deployment of a project.
     FirstDeployment,
-    /// A further deployment of a project.
+    /// A deployment of a new commit.
+    Build,
+    /// A further deployment of an image.
     Redeployment,
     /// The end of a project.
     Removal,
@@ -25,12 +27,13 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Stage,
         Self::Push,
         Self::Park,
         Self::Bury,
         Self::FirstDeployment,
+        Self::Build,
         Self::Redeployment,
         Self::Removal,
         Self::Pull,
@@ -57,10 +60,8 @@ fn scenario(place: Place) -> Scenario {
         Place::QueuePark => Scenario::Park,
         Place::QueueBury => Scenario::Bury,
         Place::PortReserve | Place::NetworkCreate => Scenario::FirstDeployment,
-        Place::ImageBuild
-        | Place::ImagePush
-        | Place::ImageRemove
-        | Place::ContainerCreate
+        Place::ImageBuild | Place::ImagePush | Place::ImageRemove => Scenario::Build,
+        Place::ContainerCreate
         | Place::ContainerStart
         | Place::ContainerRename
         | Place::ContainerUpdate
