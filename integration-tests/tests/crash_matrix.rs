@@ -12,6 +12,8 @@ use slipway_integration_tests::docker_engine;
 const POINTS: [&str; 3] = ["before", "inside", "after"];
 /// When everything is killed, counted from the request.
 const INSTANTS_MS: [u64; 10] = [40, 110, 190, 280, 380, 500, 640, 800, 1_000, 1_300];
+/// The distributed form, which takes longer to start again, is killed at every so many of them.
+const DISTRIBUTED_STEP: usize = 2;
 
 /// The engine and Slipway in this form; `None` where there is no engine.
 async fn prepared(form: Form) -> Option<(String, Running)> {
@@ -59,7 +61,11 @@ async fn stop_row(form: Form) {
 
 async fn at_any_instant(form: Form) {
     let Some((host, mut slipway)) = prepared(form).await else { return };
-    for after_ms in INSTANTS_MS {
+    let step = match form {
+        Form::Embedded => 1,
+        Form::Distributed => DISTRIBUTED_STEP,
+    };
+    for after_ms in INSTANTS_MS.into_iter().step_by(step) {
         in_a_world!(host, slipway, format!("after {after_ms} ms"), async |world: &mut World<'_>| {
             world.crash_after(Duration::from_millis(after_ms)).await
         });
