@@ -31,7 +31,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -73,6 +73,8 @@ pub(super) struct Queue {
     due: Notify,
     /// Told when something was claimed.
     taken: Notify,
+    /// The turn of a job that may be what crashes its worker.
+    suspects: Semaphore,
     /// Since when Redis has not answered.
     silent_since: Mutex<Option<Instant>>,
     slots: u16,
@@ -103,6 +105,7 @@ impl Queue {
             table: Mutex::default(),
             due: Notify::new(),
             taken: Notify::new(),
+            suspects: Semaphore::new(1),
             silent_since: Mutex::new(None),
             slots: settings.slots,
             hold_max: settings.broker.delivery_hold_max,

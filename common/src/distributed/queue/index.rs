@@ -67,6 +67,8 @@ pub(super) struct Wish<'a> {
     pub(super) expires: Timestamp,
     /// Token and count of the claim of this process that expired on it; zeros when there was none.
     pub(super) expired: (u64, u32),
+    /// A job that was handed out this often already is not taken now.
+    pub(super) deliveries_max: Option<u32>,
 }
 
 /// The index's word on a copy.
@@ -74,7 +76,7 @@ pub(super) struct Wish<'a> {
 pub(super) enum Word {
     /// The job is done or buried, or a newer copy exists: drop this one.
     Drop,
-    /// A living process works on the job.
+    /// A living process works on the job, or it is not the turn of one that was handed out so often: wait.
     Alive,
     /// It is the caller's.
     Taken {
@@ -199,6 +201,7 @@ impl Index {
             project.to_owned(),
             self.process_key(""),
             self.at().to_string(),
+            wish.deliveries_max.unwrap_or(0).to_string(),
         ];
         let keys = self.keys(wish.message.id, project);
         let (word, token, deliveries): (String, u64, u32) = self.redis.ask(&CLAIM, &keys, &args[..]).await?;

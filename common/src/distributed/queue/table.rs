@@ -178,6 +178,11 @@ impl<D: Promise> Table<D> {
             && !self.claims.contains_key(&waiting.message.id)
     }
 
+    /// Whether a job is claimed here that was handed out more often than this.
+    pub(super) fn has_above(&self, deliveries: u32) -> bool {
+        self.claims.values().any(|held| held.deliveries > deliveries)
+    }
+
     /// Notes a claim that is being handed out.
     pub(super) fn hand_out(&mut self, held: Held<D>) {
         self.claims.insert(held.message.id, held);

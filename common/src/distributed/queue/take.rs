@@ -7,6 +7,9 @@
 //! | claimed, and its process lives | defer: held for a moment, then handed on through a delay queue. Never dropped: this copy may be the claim's own delivery, come again after a broken connection |
 //! | anything else, or nothing | take: a larger token, one more delivery |
 //!
+//! A job that was handed out twice without an end is a suspect: it may be what crashes its worker. One suspect at a time
+//! is handed out here, so that the next crash is charged to it and not to another that was unlucky twice.
+//!
 //! A redelivery after a crash and a duplicate look alike, so they are treated alike: both are deferred while the
 //! process that has the claim lives, and taken when it does not.
 
@@ -28,6 +31,9 @@ use crate::queue::Claim;
 const CONTENDED_PAUSE: Duration = Duration::from_millis(150);
 /// How long Redis may be silent before jobs are handed out without it. Shorter silences are a restart.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// Claims of a job that may end in a crash before it is a suspect. Less than the crashes a worker forgives.
+const UNSUSPECTED_MAX: u32 = 2;
 
 /// A waiting delivery that is being looked at. Goes back when dropped undecided.
 struct Candidate<'a> {
@@ -51,6 +57,7 @@ impl Queue {
             let waiting = self.table().next(now, Instant::now())?;
             let mut candidate = Candidate { queue: self, waiting: None };
             let waiting = candidate.waiting.insert(waiting);
+            let turn = self.suspects.try_acquire().ok().filter(|_| !self.table().has_above(UNSUSPECTED_MAX));
             let wish = Wish {
                 message: &waiting.message,
                 generation: waiting.generation,
@@ -58,6 +65,7 @@ impl Queue {
                 now,
                 expires,
                 expired: waiting.expired,
+                deliveries_max: turn.is_none().then_some(UNSUSPECTED_MAX),
             };
             match self.word(&wish).await {
                 Word::Drop => {
@@ -73,7 +81,10 @@ impl Queue {
                 }
                 Word::Taken { token, deliveries } => {
                     let waiting = candidate.waiting.take()?;
-                    return Some(self.hand_out(waiting, worker, expires, token, deliveries));
+                    let claim = self.hand_out(waiting, worker, expires, token, deliveries);
+                    // Kept until here: two slots that look at once are not both told that it is their turn.
+                    drop(turn);
+                    return Some(claim);
                 }
             }
         }

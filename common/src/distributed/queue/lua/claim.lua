@@ -2,9 +2,9 @@
 -- KEYS: job, claims, parked, lane front, lane backlog.
 -- ARGV: job, generation, process, worker, now (us), expires (us), own token and own count of deliveries when
 -- this process hands its own expired claim out again (0 otherwise), seconds to keep, project, beginning of the
--- keys of living processes, at (us).
+-- keys of living processes, at (us), most deliveries (0: any number).
 -- Answers: word, number, number. Words: done, old (drop this copy), alive (a living process has it; the first
--- number is when its claim expires), taken (token, deliveries).
+-- number is when its claim expires; or this would be one delivery too many for now), taken (token, deliveries).
 local job, process, worker, project, at = ARGV[1], ARGV[3], ARGV[4], ARGV[10], ARGV[12]
 local generation, now, expires = tonumber(ARGV[2]), tonumber(ARGV[5]), ARGV[6]
 local own_token, own_deliveries, keep_s = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
@@ -30,6 +30,8 @@ elseif state == 'claimed' and holder == process and held_until > now then
 else
   deliveries = deliveries + 1
 end
+local deliveries_max = tonumber(ARGV[13])
+if deliveries_max > 0 and deliveries > deliveries_max then return { 'alive', now, 0 } end
 token = math.max(token + 1, own_token + 1, generation + 1, now)
 redis.call('HSET', KEYS[1], 's', 'claimed', 'g', string.format('%.0f', generation),
   't', string.format('%.0f', token), 'd', string.format('%.0f', deliveries), 'i', process, 'w', worker,

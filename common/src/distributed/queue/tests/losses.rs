@@ -347,3 +347,29 @@ async fn what_is_no_job_is_listed_and_stands_in_nobodys_way() {
     assert!(one.parts.queue.discard(listed[0].id, Timestamp::now()).await.expect("it answers"));
     one.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_may_be_what_crashes_the_worker_are_handed_out_one_at_a_time() {
+    let site = Site::make().await;
+    let first = site.process().await;
+    enqueue(&first).await;
+    enqueue(&first).await;
+    for (process, count) in [(first, 1), (site.process().await, 2)] {
+        let both = [claim(&process).await, claim(&process).await];
+        assert!(both.iter().all(|claim| claim.deliveries == count), "{both:?}");
+        process.abandon();
+    }
+    let third = site.process().await;
+    let suspect = claim(&third).await;
+    assert_eq!(suspect.deliveries, 3);
+    nothing_comes(&third).await;
+    let fresh = enqueue(&third).await;
+    let other = claim(&third).await;
+    assert_eq!((other.message.id, other.deliveries), (fresh.id, 1), "fresh jobs do not wait");
+    complete(&third, &suspect).await;
+    let unlucky = claim(&third).await;
+    assert_eq!(unlucky.deliveries, 3, "what waited was not charged");
+    complete(&third, &unlucky).await;
+    complete(&third, &other).await;
+    third.close().await;
+}

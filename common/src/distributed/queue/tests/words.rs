@@ -20,7 +20,15 @@ fn index(redis: &TestRedis, process: &str) -> Index {
 
 fn wish(message: &JobMessage, generation: u64, now: Timestamp) -> Wish<'_> {
     let expires = now.saturating_add(LONG).expect("a minute later");
-    Wish { message, generation, worker: WorkerId::generate(), now, expires, expired: (0, 0) }
+    Wish {
+        message,
+        generation,
+        worker: WorkerId::generate(),
+        now,
+        expires,
+        expired: (0, 0),
+        deliveries_max: None,
+    }
 }
 
 fn taken(word: Word) -> (u64, u32) {
