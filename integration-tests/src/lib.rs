@@ -11,4 +11,5 @@ pub mod process_control;
 pub mod rabbitmq;
 pub mod redis_server;
 pub mod registry;
+pub mod rig;
 pub mod slipway_process;
