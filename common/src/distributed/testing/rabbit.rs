@@ -59,7 +59,7 @@ impl TestRabbit {
     /// Starts it again on its data and waits until it serves.
     pub(crate) async fn start_again(&self) {
         let command = ["/usr/lib/rabbitmq/bin/rabbitmq-server".to_owned()];
-        let _ = std::fs::remove_file(self.pid_file());
+        drop(std::fs::remove_file(self.pid_file()));
         let keeper = Keeper::start(&self.folder, Some(&self.pid_file()), &command, &self.variables());
         *self.keeper.lock().await = Some(keeper);
         let port = self.port;
