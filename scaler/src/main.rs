@@ -76,6 +76,7 @@ async fn run(cli: &Cli) -> Result<u8, ProcessError> {
         Ok(Work {
             liveness: Liveness::default(),
             metrics: Box::new(String::new),
+            unready: Box::new(Vec::new),
             stopped: Box::pin(async move { stop.cancelled().await }),
         })
     })

@@ -1,5 +1,6 @@
 //! The consume loop: claim a job, take the lease on its project and environment, run it, settle it.
 
+mod contradiction;
 mod heartbeat;
 mod settle;
 
@@ -24,6 +25,7 @@ use slipway_common::store::{Lease, StoreError};
 use slipway_common::telemetry::chain;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::contradiction::Contradictions;
 use self::heartbeat::{Beat, Interrupt, StopReason};
 use self::settle::{Verdict, settle};
 use crate::failpoint::{self, Place};
@@ -111,6 +113,10 @@ pub(crate) async fn consume(tools: Arc<Tools>, worker: WorkerId, stop: Cancellat
             pause(FAULT_PAUSE, &stop).await;
             continue;
         }
+        if !tools.disk.has_room().await {
+            pause(FAULT_PAUSE, &stop).await;
+            continue;
+        }
         let queue = &tools.backend.queue;
         match queue.claim(worker, tools.settings.claim_ttl, Timestamp::now()).await {
             Ok(claimed) => {
@@ -138,7 +144,7 @@ async fn work(tools: &Tools, claim: &Claim, progress: &Progress, stop: &Cancella
     let decided = AssertUnwindSafe(Box::pin(decide(tools, claim, progress, stop))).catch_unwind().await;
     let verdict = match decided {
         Ok(Ok(verdict)) => verdict,
-        Ok(Err(error)) if error.is_contradiction() => {
+        Ok(Err(error)) if error.is_contradiction() && tools.contradictions.lasts(job) => {
             tracing::error!(%job, error = chain(&error), "the job contradicts its history and is set aside");
             Verdict::Bury { reason: chain(&error) }
         }

@@ -5,6 +5,7 @@
 
 mod condition;
 mod consume;
+mod disk;
 pub mod docker;
 pub mod failpoint;
 mod figures;
@@ -24,7 +25,7 @@ mod testing;
 use std::sync::Arc;
 
 use slipway_common::Backend;
-use slipway_common::health::Liveness;
+use slipway_common::health::{Liveness, Unready};
 use slipway_common::model::WorkerId;
 use slipway_common::secrets::Sealer;
 use tokio::task::JoinSet;
@@ -41,6 +42,7 @@ pub struct WorkerHandle {
     engine: Option<docker::Engine>,
     figures: Arc<Figures>,
     liveness: Liveness,
+    disk: Arc<disk::Disk>,
 }
 
 /// The worker.
@@ -62,6 +64,7 @@ impl Worker {
         let slots = settings.slots;
         let tools = Arc::new(stage::Tools::new(settings, backend, sealer));
         let (figures, liveness) = (Arc::clone(&tools.figures), tools.liveness.clone());
+        let disk = Arc::clone(&tools.disk);
         let worker = WorkerId::generate();
         let mut tasks = JoinSet::new();
         for _ in 0..slots {
@@ -70,7 +73,7 @@ impl Worker {
         let (recorder, until) = (Arc::clone(&tools.recorder), shutdown.clone());
         tasks.spawn(async move { recorder.keep_catching_up(&until).await });
         tasks.spawn(observe::observe(tools, worker, shutdown));
-        Ok(WorkerHandle { tasks, engine, figures, liveness })
+        Ok(WorkerHandle { tasks, engine, figures, liveness, disk })
     }
 }
 
@@ -85,6 +88,15 @@ impl WorkerHandle {
     #[must_use]
     pub fn liveness(&self) -> &Liveness {
         &self.liveness
+    }
+
+    /// A reader of what keeps the worker itself from taking jobs.
+    pub fn unready(&self) -> impl Fn() -> Vec<Unready> + Send + Sync + use<> {
+        let disk = Arc::clone(&self.disk);
+        move || {
+            let full = disk.was_full().then(|| Unready::new("disk", "the disk of the mirrors is full"));
+            full.into_iter().collect()
+        }
     }
 
     /// A reader of the worker's metrics, in the text form of Prometheus.

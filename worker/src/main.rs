@@ -47,6 +47,7 @@ async fn run(cli: &Cli) -> Result<u8, ProcessError> {
         Ok(Work {
             liveness: worker.liveness().clone(),
             metrics: Box::new(worker.metrics()),
+            unready: Box::new(worker.unready()),
             stopped: Box::pin(worker.stopped()),
         })
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_common::backend::RecordError;
-use slipway_common::failure::{FAILURE_LOG_LINES_MAX, Failure};
+use slipway_common::failure::{FAILURE_LOG_LINES_MAX, Failure, FailureClass};
 use slipway_common::model::{
     Deployment, DeploymentId, DeploymentSpec, EventKind, Facts, JobKind, JobState, Stage,
 };
@@ -177,7 +177,10 @@ async fn after_failure(
         return Ok(Ended::Interrupted);
     }
     let failure = error.failure(stage, run.journal.tail(stage, FAILURE_LOG_LINES_MAX).await);
-    match decide(error.class(), attempt, &run.tools.settings.retry, jitter(run, attempt)) {
+    // A full disk of this worker is no failure of the job: others have room.
+    let is_own_disk = error.is_disk_full() && run.tools.disk.is_full().await;
+    let class = if is_own_disk { FailureClass::Stale } else { error.class() };
+    match decide(class, attempt, &run.tools.settings.retry, jitter(run, attempt)) {
         Decision::Retry { after } => {
             let until = later(after);
             let reason = format!("{}; trying again", failure.reason);

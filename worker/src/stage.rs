@@ -22,6 +22,8 @@ use slipway_common::store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use crate::condition::Condition;
+use crate::consume::Contradictions;
+use crate::disk::Disk;
 use crate::docker::{DockerError, Engine};
 use crate::figures::Figures;
 use crate::git::{GitError, MirrorStore};
@@ -52,6 +54,8 @@ pub(crate) struct Tools {
     pub(crate) figures: Arc<Figures>,
     pub(crate) queue: Condition,
     pub(crate) liveness: Liveness,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) contradictions: Contradictions,
 }
 
 impl Tools {
@@ -63,6 +67,8 @@ impl Tools {
             figures,
             queue: Condition::of("the queue"),
             liveness: Liveness::default(),
+            disk: Arc::new(Disk::of(settings.mirrors.clone())),
+            contradictions: Contradictions::default(),
             settings,
             backend,
             sealer,
@@ -179,6 +185,11 @@ impl StageError {
             Self::Interrupted => FailureClass::Stale,
             Self::Store(_) | Self::TimedOut { .. } | Self::Crashed => FailureClass::Transient,
         }
+    }
+
+    /// Whether a disk was full; which one is not said.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Git(GitError::DiskFull { .. }))
     }
 
     /// Whether it is open what happened, or the job only waits for a part of Slipway.

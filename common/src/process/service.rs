@@ -23,6 +23,8 @@ pub struct Work {
     pub liveness: Liveness,
     /// Its metrics in the text form of Prometheus.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// What keeps it from being ready besides the installation; asked for each answer, so it must not wait.
+    pub unready: Box<dyn Fn() -> Vec<Unready> + Send + Sync>,
     /// Ready once all of it has ended, after it was told to stop.
     pub stopped: BoxFuture<'static, ()>,
 }
@@ -39,6 +41,7 @@ struct Condition {
     liveness: Liveness,
     metrics: Box<dyn Fn() -> String + Send + Sync>,
     unready: Mutex<Vec<Unready>>,
+    own: Box<dyn Fn() -> Vec<Unready> + Send + Sync>,
     stopping: CancellationToken,
 }
 
@@ -65,6 +68,7 @@ pub async fn serve<F: Future<Output = Result<Work, ProcessError>>>(
         distributed: distributed.clone(),
         liveness: work.liveness,
         metrics: work.metrics,
+        own: work.unready,
         unready: Mutex::new(vec![Unready::new("process", "it has just been started")]),
         stopping: stopping.clone(),
     });
@@ -112,6 +116,7 @@ impl Vitals for Condition {
 
     fn unready(&self) -> Vec<Unready> {
         let mut unready = self.unready.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        unready.extend((self.own)());
         if self.stopping.is_cancelled() {
             unready.push(Unready::new("process", "it is stopping"));
         }
