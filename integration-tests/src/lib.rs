@@ -6,6 +6,7 @@ pub mod distributed;
 pub mod docker_engine;
 pub mod effects;
 pub mod git_server;
+pub mod ground;
 pub mod line;
 pub mod process_control;
 pub mod rabbitmq;
