@@ -3,14 +3,20 @@
 
 pub mod accept;
 pub mod baseline;
+pub mod cpu;
 pub mod deploy;
 pub mod disk;
 pub mod figure;
+pub mod floor;
+pub mod growth;
 pub mod idle;
+pub mod installation;
 pub mod listing;
 pub mod load;
 pub mod memory;
 pub mod null_pipeline;
+pub mod quorum_accept;
 pub mod samples;
 pub mod server;
 pub mod watch;
+pub mod workers;

@@ -9,6 +9,8 @@ pub enum Goal {
     AtMost(f64),
     /// Less than this.
     Below(f64),
+    /// This or more.
+    AtLeast(f64),
     /// The figure is only told.
     None,
 }
@@ -20,6 +22,7 @@ impl Goal {
         match self {
             Self::AtMost(most) => Some(value <= most),
             Self::Below(limit) => Some(value < limit),
+            Self::AtLeast(least) => Some(value >= least),
             Self::None => None,
         }
     }
@@ -30,6 +33,7 @@ impl fmt::Display for Goal {
         match self {
             Self::AtMost(most) => write!(formatter, "<={most}"),
             Self::Below(limit) => write!(formatter, "<{limit}"),
+            Self::AtLeast(least) => write!(formatter, ">={least}"),
             Self::None => formatter.write_str("-"),
         }
     }
@@ -82,6 +86,8 @@ mod tests {
         assert_eq!(line(1.1, Goal::AtMost(1.1)), "bench x 1.100 ratio goal <=1.1 met");
         assert_eq!(line(1.1001, Goal::AtMost(1.1)), "bench x 1.100 ratio goal <=1.1 missed");
         assert_eq!(line(1.0, Goal::Below(1.0)), "bench x 1.000 ratio goal <1 missed");
+        assert_eq!(line(0.49996, Goal::AtLeast(0.5)), "bench x 0.500 ratio goal >=0.5 missed");
+        assert_eq!(line(0.5, Goal::AtLeast(0.5)), "bench x 0.500 ratio goal >=0.5 met");
         assert_eq!(line(2.5, Goal::None), "bench x 2.500 ratio goal -");
     }
 }

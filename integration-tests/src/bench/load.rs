@@ -1,6 +1,8 @@
 //! An open-loop load generator: requests leave by the clock, whatever became of those before, and latency counts from
 //! the time a request was due. A server that stalls is charged for everyone who had to wait.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -75,6 +77,42 @@ where
     Outcome { latencies: Samples::new(latencies), errors, first_error, took: start.elapsed(), behind_max }
 }
 
+/// Sends as fast as `at_once` requests in flight allow, for `span`. Latency counts from when a request left.
+pub async fn closed_loop<F, R>(at_once: u32, span: Duration, send: F) -> Outcome
+where
+    F: Fn(u32) -> R + Clone + Send + 'static,
+    R: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let start = Instant::now();
+    let next = Arc::new(AtomicU32::new(0));
+    let mut senders = JoinSet::new();
+    for _ in 0..at_once {
+        let (send, next) = (send.clone(), Arc::clone(&next));
+        senders.spawn(async move {
+            let mut answers = Vec::new();
+            while start.elapsed() < span {
+                let left = Instant::now();
+                let answer = send(next.fetch_add(1, Ordering::Relaxed)).await;
+                answers.push((left.elapsed(), answer));
+            }
+            answers
+        });
+    }
+    let (mut latencies, mut errors, mut first_error) = (Vec::new(), 0, None);
+    while let Some(ended) = senders.join_next().await {
+        let answers = ended.unwrap_or_else(|panicked| vec![(Duration::ZERO, Err(panicked.to_string()))]);
+        for (latency, answer) in answers {
+            latencies.push(latency);
+            if let Err(error) = answer {
+                errors += 1;
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    let took = start.elapsed();
+    Outcome { latencies: Samples::new(latencies), errors, first_error, took, behind_max: Duration::ZERO }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +136,23 @@ mod tests {
         let latencies = outcome.latencies.unwrap();
         assert!(latencies.min_ms() >= 290.0, "{latencies:?}");
         assert!(latencies.max_ms() >= 300.0, "{latencies:?}");
+    }
+
+    #[tokio::test]
+    async fn a_closed_loop_keeps_no_more_than_so_many_in_flight() {
+        let (flying, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (inside, highest) = (Arc::clone(&flying), Arc::clone(&most));
+        let outcome = closed_loop(3, Duration::from_millis(100), move |index| {
+            let (inside, highest) = (Arc::clone(&inside), Arc::clone(&highest));
+            async move {
+                highest.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                inside.fetch_sub(1, Ordering::SeqCst);
+                if index == 0 { Err("first".to_owned()) } else { Ok(()) }
+            }
+        })
+        .await;
+        assert_eq!((outcome.errors, most.load(Ordering::SeqCst)), (1, 3));
+        assert!(outcome.latencies.unwrap().count() >= 6);
     }
 }

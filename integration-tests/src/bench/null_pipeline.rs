@@ -110,7 +110,10 @@ pub async fn run_here(slots: usize) -> Result<String> {
 }
 
 /// A job of a project of its own whose stages have nothing to do.
-fn job(index: u32) -> Result<JobMessage> {
+///
+/// # Errors
+/// When its image has no valid name.
+pub(super) fn job(index: u32) -> Result<JobMessage> {
     let mut message = deploy_job(&format!("null-{index}"), Timestamp::now());
     let digest = format!("sha256:{}", "0".repeat(64));
     if let JobKind::Deploy { spec, facts } = &mut message.kind {

@@ -20,6 +20,12 @@ impl Samples {
         (!durations.is_empty()).then_some(Self(durations))
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The least value that at least `per_mille` thousandths of all are not above, in milliseconds.
     #[must_use]
     pub fn per_mille_ms(&self, per_mille: usize) -> f64 {

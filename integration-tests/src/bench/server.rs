@@ -116,12 +116,18 @@ impl FastClient {
     /// For this process.
     #[must_use]
     pub fn of(process: &SlipwayProcess) -> Self {
+        Self::new(process.address().to_owned(), process.token())
+    }
+
+    /// For the API at this address (`http://host:port`), with a token of it.
+    #[must_use]
+    pub fn new(address: String, token: &str) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
-            address: process.address().to_owned(),
-            authorization: format!("Bearer {}", process.token()),
+            address,
+            authorization: format!("Bearer {token}"),
         }
     }
 

@@ -1,15 +1,23 @@
 //! `slipway-bench`: takes every figure of BENCHMARKS.md and prints one line for each. Missed goals are printed, not
-//! failures. SLIPWAY_BIN names the `slipway` to measure; BENCH_REPETITIONS how often deployments are repeated.
+//! failures. SLIPWAY_BIN, SLIPWAY_API_BIN and SLIPWAY_WORKER_BIN name the programs to measure; BENCH_REPETITIONS says
+//! how often deployments are repeated, BENCH_SECONDS how long a rate is kept, BENCH_JOBS how many jobs pass.
 
 use anyhow::{Context as _, Result, bail};
 use slipway_integration_tests::bench::figure::Figure;
 use slipway_integration_tests::bench::server::WorkerLoad;
-use slipway_integration_tests::bench::{accept, deploy, disk, idle, listing, null_pipeline};
+use slipway_integration_tests::bench::{
+    accept, deploy, disk, growth, idle, listing, null_pipeline, quorum_accept, workers,
+};
 use slipway_integration_tests::docker_engine;
 
 /// The parts in the order in which they are taken when none is named.
-const PARTS: [&str; 5] = ["idle", "accept", "list", "null-jobs", "deploy"];
+const PARTS: [&str; 8] =
+    ["idle", "accept", "list", "null-jobs", "accept-quorum", "workers", "memory", "deploy"];
 const REPETITIONS_DEFAULT: u32 = 7;
+const SECONDS_DEFAULT: u32 = 30;
+const JOBS_DEFAULT: u32 = 20_000;
+/// Most jobs that do nothing, whatever BENCH_JOBS says: more make the figure no better.
+const NULL_JOBS_MAX: u32 = 2_000;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -27,6 +35,13 @@ async fn main() -> Result<()> {
             "accept" => accept_figures().await?,
             "list" => print(&listing::measure().await?),
             "null-jobs" => print(&null_pipeline::measure().await?),
+            "accept-quorum" => {
+                print(&quorum_accept::measure(number("BENCH_SECONDS", SECONDS_DEFAULT)?).await?);
+            }
+            "workers" => {
+                print(&workers::measure(number("BENCH_JOBS", JOBS_DEFAULT)?.min(NULL_JOBS_MAX)).await?);
+            }
+            "memory" => print(&growth::measure(number("BENCH_JOBS", JOBS_DEFAULT)?).await?),
             _ => deploy_figures().await?,
         }
     }
@@ -47,15 +62,23 @@ async fn accept_figures() -> Result<()> {
 }
 
 async fn deploy_figures() -> Result<()> {
-    let repetitions = match std::env::var("BENCH_REPETITIONS") {
-        Ok(text) => text.parse().context("BENCH_REPETITIONS is no number")?,
-        Err(_) => REPETITIONS_DEFAULT,
-    };
+    let repetitions = number("BENCH_REPETITIONS", REPETITIONS_DEFAULT)?;
     match docker_engine::docker_host().await {
         Ok(engine) => print(&deploy::measure(&engine, repetitions).await?),
         Err(reason) => docker_engine::skip(&reason),
     }
     Ok(())
+}
+
+/// The number in an environment variable, at least 1.
+fn number(variable: &str, default: u32) -> Result<u32> {
+    match std::env::var(variable) {
+        Ok(text) => match text.parse() {
+            Ok(number) if number > 0 => Ok(number),
+            Ok(_) | Err(_) => bail!("{variable} is no number from 1 on: {text}"),
+        },
+        Err(_) => Ok(default),
+    }
 }
 
 fn print(figures: &[Figure]) {
