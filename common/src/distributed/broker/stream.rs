@@ -26,6 +26,9 @@ const PREFETCH: u16 = 1_000;
 const ACK_EVERY: u16 = 100;
 /// How long a stream that nothing is known of may keep silent before it counts as empty.
 const EMPTY_WAIT: Duration = Duration::from_millis(500);
+/// Answers after which what came in between is new: while others keep writing, there is always more. Unless the
+/// prefetch held some back, all that was there before has come.
+const HEAD_ROUNDS: u32 = 3;
 
 /// A record as it lies in the stream: its offset, from 0, and its body. Offsets grow, but not always by one: the
 /// broker's own entry at the start of each segment takes one.
@@ -127,18 +130,27 @@ fn ended() -> BrokerError {
 ///
 /// The count of a passive declaration is no help: for a stream it lags by seconds (measured on 3.10). So this reads
 /// the newest chunk. Once its first record is here, the broker sends the others before it answers anything else on
-/// the channel, as far as the prefetch allows: no more after an answer means that this was the head.
+/// the channel, as far as the prefetch allows: no more after an answer means that this was the head. Under steady
+/// writing there is always more; then the head is what was there some answers after the question.
 async fn head(shared: &Shared, session: &Arc<Session>) -> Result<Option<u64>, BrokerError> {
     let mut reader = Reader::open(shared, session.clone(), Start::Newest).await?;
     let holds_some = shared.ledger_holds_some.load(Ordering::Acquire);
     let patience = if holds_some { STEP_TIMEOUT } else { EMPTY_WAIT };
-    let mut head = None;
-    let mut deadline = Instant::now() + patience;
-    while let Some((offset, _)) = reader.next(deadline).await? {
-        head = Some(offset);
+    let mut head = reader.next(Instant::now() + patience).await?.map(|(offset, _)| offset);
+    let mut rounds = 0;
+    while head.is_some() {
         shared.ledger_holds_some.store(true, Ordering::Release);
         answered(&reader.channel).await?;
-        deadline = Instant::now();
+        rounds += 1;
+        let mut count: u16 = 0;
+        // One answer for all that is here by then, not one for each.
+        while let Some((offset, _)) = reader.next(Instant::now()).await? {
+            head = Some(offset);
+            count = count.saturating_add(1);
+        }
+        if count == 0 || (rounds >= HEAD_ROUNDS && count < PREFETCH - ACK_EVERY) {
+            break;
+        }
     }
     if head.is_none() && (holds_some || reports_some(shared, session).await?) {
         return Err(BrokerError::Overdue { what: "the newest records of the stream", deadline: patience });
