@@ -140,12 +140,14 @@ impl Recorder {
     async fn project(&self, record: Record) -> Result<(), StoreError> {
         let mut behind = self.behind.lock().await;
         if self.drain(&mut behind).await {
+            // Runs do not wait for each other: what one deployment's history needs in order, one run writes in order.
+            drop(behind);
             match self.apply(&record).await {
-                Err(error) if is_away(&error) => {
-                    behind.retry_at = Some(Instant::now() + RETRY_PAUSE);
-                }
+                Err(error) if is_away(&error) => {}
                 settled => return settled,
             }
+            behind = self.behind.lock().await;
+            behind.retry_at = Some(Instant::now() + RETRY_PAUSE);
         }
         if behind.records.len() >= BEHIND_MAX {
             let reason = format!("{BEHIND_MAX} records wait for it already; the ledger has this one");
