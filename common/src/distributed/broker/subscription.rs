@@ -9,7 +9,7 @@ use lapin::Consumer;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Shared;
@@ -22,6 +22,8 @@ use crate::plant::Plant;
 
 /// Longest wait for each step of subscribing.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest wait for a delivery that was under way when its consumer was cancelled.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_millis(100);
 /// Pause before subscribing again; it doubles up to the largest while nothing works.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(1_000);
@@ -163,7 +165,7 @@ impl Pump {
         loop {
             let next = tokio::select! {
                 () = self.watched.gone.cancelled() => {
-                    self.cancel(&consumer, life).await;
+                    self.cancel(consumer, life).await;
                     return "cancelled here".to_owned();
                 }
                 () = session.ended() => return session.reason(),
@@ -173,7 +175,7 @@ impl Pump {
             match next {
                 Some(Ok(delivery)) => {
                     if self.sender.send(Delivery::new(delivery, life.clone())).is_err() {
-                        self.cancel(&consumer, life).await;
+                        self.cancel(consumer, life).await;
                         return "nobody listens".to_owned();
                     }
                 }
@@ -186,11 +188,15 @@ impl Pump {
         }
     }
 
-    /// Cancels at the broker; the channel stays until its deliveries are settled.
-    async fn cancel(&self, consumer: &Consumer, life: &Life) {
+    /// Cancels at the broker; the channel stays until its deliveries are settled. Those that came in meanwhile are given
+    /// back: nobody would settle them.
+    async fn cancel(&self, mut consumer: Consumer, life: &Arc<Life>) {
         let cancelled = life.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
         if let Err(error) = within(SUBSCRIBE_TIMEOUT, "cancelling", cancelled).await {
             tracing::debug!(%error, "a consumer was not cancelled");
+        }
+        while let Ok(Some(Ok(delivery))) = timeout(GIVE_BACK_TIMEOUT, consumer.next()).await {
+            drop(Delivery::new(delivery, life.clone()));
         }
     }
 }
