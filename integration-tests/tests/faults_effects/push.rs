@@ -71,7 +71,7 @@ impl PushLane {
     pub(crate) async fn crash_while_burying(&mut self, point: &str) -> anyhow::Result<()> {
         self.slipway.kill_workers().await?;
         let (job, _) = self.accept().await?;
-        self.alter_message().await?;
+        self.alter_message(&job).await?;
         let halt = self.slipway.arm_workers(point).await?;
         self.kill_at(&halt).await?;
         services::wait_drained(&self.slipway).await?;
@@ -134,14 +134,19 @@ impl PushLane {
         Ok(())
     }
 
-    /// Makes the one message that waits for a worker one of a later format.
-    async fn alter_message(&self) -> anyhow::Result<()> {
+    /// Makes the message of `job`, which waits for a worker, one of a later format. A late copy of a job that has ended
+    /// may wait there too; it is put back.
+    async fn alter_message(&self, job: &str) -> anyhow::Result<()> {
         let broker = RabbitMq::shared().await?;
         let queue = format!("{}.jobs.front", self.slipway.prefix());
+        let exchange = format!("{}.jobs", self.slipway.prefix());
         let deadline = Instant::now() + HALT_TIMEOUT;
         let message = loop {
             if let Some(message) = broker.take(&queue).await? {
-                break message;
+                if String::from_utf8_lossy(&message.body).contains(job) {
+                    break message;
+                }
+                broker.publish(&exchange, "front", message.properties, &message.body).await?;
             }
             ensure!(Instant::now() < deadline, "{queue} stays empty");
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -149,7 +154,6 @@ impl PushLane {
         let mut body: Value = serde_json::from_slice(&message.body)?;
         let version = version_in(&mut body).with_context(|| format!("no version in {message:?}"))?;
         *version = json!(FOREIGN_VERSION);
-        let exchange = format!("{}.jobs", self.slipway.prefix());
         broker.publish(&exchange, "front", message.properties, body.to_string().as_bytes()).await
     }
 }
