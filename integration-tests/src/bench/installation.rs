@@ -54,7 +54,7 @@ impl Installation {
             // There is nothing to look at.
             .variable("SLIPWAY__WORKER__OBSERVE_INTERVAL_MS", "600000");
         let slipway = DistributedSlipway::start(options).await?;
-        Ok(Self { slipway, rabbit, redis: redis })
+        Ok(Self { slipway, rabbit, redis })
     }
 
     /// A client of the API that costs little.
