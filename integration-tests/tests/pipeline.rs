@@ -7,7 +7,7 @@ mod redeploy_under_load;
 mod world;
 
 use anyhow::{Context as _, ensure};
-use slipway_common::model::{CommitMode, DeploymentState, JobState, Stage};
+use slipway_common::model::{CommitMode, Deployment, DeploymentState, JobState, Stage};
 use slipway_common::secrets::SecretText;
 use slipway_integration_tests::docker_engine;
 use slipway_integration_tests::git_server::TreeFile;
@@ -402,25 +402,42 @@ pipeline_test!(
 );
 
 pipeline_test!(
-    /// F13: the disk under the mirrors is full. The job says so, the previous deployment serves, and once there is
-    /// room again the same repository deploys.
+    /// F13: the disk under the mirrors is full. The job waits and says why, the previous deployment serves, and once
+    /// there is room again the same job goes on to its end.
     f13_a_full_disk_is_named_and_nothing_is_lost, &[], |world| {
         let (path, url) = world.static_site("before the disk filled up").await?;
         let serving = world.deploy(&world.request(&url)).await?;
         if let Some(disk) = SmallDisk::mount(&world.data.path().join("mirrors")).await? {
             let noise = incompressible(4 << 20);
             world.git.commit(&path, "main", &[TreeFile::new("noise.bin", noise)], "Too much").await?;
-            let failed = world.fails(&world.request(&url), Stage::Clone, "git_disk_full").await;
+            let id = world.submit(&world.request(&url)).await?;
+            let waits = world.wait_for(id, says_that_the_disk_is_full).await;
             let still = world.fetch(&serving, "/").await;
             disk.unmount().await?;
-            failed?;
+            waits?;
             ensure!(still?.contains("before the disk filled up"), "the previous one serves");
-            world.deploy(&world.request(&url)).await?;
+            let ended = world.ended(id).await?;
+            ensure!(ended.state == DeploymentState::Active, "ended as {ended:#?}");
         } else {
             docker_engine::skip("mounting a small disk needs root");
         }
     }
 );
+
+/// Whether the job waits in its first stage for room on the disk.
+fn says_that_the_disk_is_full(deployment: &Deployment) -> bool {
+    let states = deployment.jobs.iter().map(|job| &job.state);
+    states.into_iter().any(|state| match state {
+        JobState::Waiting { stage: Stage::Clone, reason, .. } => reason.contains("disk"),
+        JobState::Waiting { .. }
+        | JobState::Queued
+        | JobState::Running { .. }
+        | JobState::Succeeded
+        | JobState::Failed { .. }
+        | JobState::Cancelled
+        | JobState::Superseded { .. } => false,
+    })
+}
 
 /// Bytes that no packing makes smaller (xorshift64).
 fn incompressible(length: usize) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::dice::Dice;
 
-/// How likely each kind of fault is, out of [`KINDS_TOTAL`].
+/// How likely each kind of fault is, relative to the others.
 const KILL_SHARE: u64 = 45;
 const FREEZE_SHARE: u64 = 27;
 const RESTART_SHARE: u64 = 22;
