@@ -23,11 +23,11 @@ need pkg-config pkg-config
 need setsid util-linux
 need ip iproute2
 need tar tar
+need openssl openssl
 need docker-registry docker-registry
 docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
 need setpriv util-linux
 need redis-server redis-server
-need redis-sentinel redis-tools
 [ -e /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
 python3 -c "import ensurepip, venv" >/dev/null 2>&1 || missing+=(python3-venv)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)

@@ -2,10 +2,13 @@
 //! own, ended and removed when the test process ends, however it ends.
 #![expect(dead_code, reason = "each test module uses its share")]
 
+mod certificate;
 mod keeper;
 mod rabbit;
 mod redis;
 
+pub(crate) use certificate::make_certificate;
+pub(crate) use keeper::free_port;
 pub(crate) use rabbit::TestRabbit;
 pub(crate) use redis::TestRedis;
 

@@ -3,6 +3,7 @@
 mod basics;
 mod faults;
 mod stream;
+mod tls;
 
 use std::time::Duration;
 

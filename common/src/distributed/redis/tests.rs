@@ -10,22 +10,21 @@ use tokio::process::{Child, Command};
 use super::{Redis, RedisFault, RedisState, Repeat, Script};
 use crate::contract::eventually;
 use crate::distributed::store::tests::fixture::settings;
-use crate::distributed::testing;
+use crate::distributed::testing::{self, free_port, make_certificate};
 
 static COUNT: Script = Script::new("return redis.call('INCR', KEYS[1])", Repeat::Unsafe);
 static PUT: Script = Script::new("return redis.call('SET', KEYS[1], ARGV[1])", Repeat::Safe);
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("a bound address").port()
-}
 
 /// A server of our own, with these lines as its configuration. It ends with the test.
 fn serve(folder: &Path, name: &str, sentinel: bool, lines: &[String]) -> Child {
     let file = folder.join(format!("{name}.conf"));
     std::fs::write(&file, lines.join("\n")).expect("a configuration");
-    let mut command = Command::new(if sentinel { "redis-sentinel" } else { "redis-server" });
-    command.arg(&file).current_dir(folder).stdin(std::process::Stdio::null());
+    let mut command = Command::new("redis-server");
+    command
+        .arg(&file)
+        .args(sentinel.then_some("--sentinel"))
+        .current_dir(folder)
+        .stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     command.kill_on_drop(true).spawn().expect("the server starts")
 }
@@ -229,15 +228,7 @@ async fn failover(sentinel: u16) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secure_connections_are_verified() {
     let folder = tempfile::tempdir().expect("a folder");
-    let make = "set -e; new='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
-        openssl req -x509 $new -days 2 -keyout ca-key.pem -out ca.pem -subj /CN=authority
-        openssl req $new -keyout key.pem -out request.pem -subj /CN=localhost
-        printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\nbasicConstraints=CA:FALSE\\n' >extensions
-        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 2 \
-            -extfile extensions -out cert.pem";
-    let made = Command::new("sh").arg("-c").arg(make).current_dir(folder.path()).output().await;
-    let made = made.expect("openssl runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    make_certificate(folder.path()).await;
     let port = free_port();
     let secure = format!("tls-port {port}");
     let conf = lines(

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -60,10 +61,18 @@ impl Keeper {
     }
 }
 
-/// A port nobody listens on now.
-pub(super) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound address").port()
+/// Ports are taken from here: below the range the kernel gives to outgoing connections, so that the port of a
+/// server that is down for a while is still free when it comes back. Above the range of the integration tests.
+const PORTS: std::ops::Range<u16> = 32_000..32_768;
+
+/// A port nobody listens on now, never handed out before by this process.
+pub(crate) fn free_port() -> u16 {
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let free = |port: &u16| !given.contains(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let port = PORTS.into_iter().find(free).expect("a free port");
+    given.push(port);
+    port
 }
 
 /// Waits until nothing listens on `port` any more.

@@ -10,12 +10,15 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::certificate::make_certificate;
 use super::keeper::{Keeper, free_port, gone, signal, until_ready};
 
 /// A RabbitMQ of one node. Ready to use; ended on drop.
 pub(crate) struct TestRabbit {
     folder: PathBuf,
     port: u16,
+    /// Where it serves over TLS, if it does.
+    secure_port: Option<u16>,
     epmd_port: u16,
     dist_port: u16,
     keeper: Mutex<Option<Keeper>>,
@@ -24,10 +27,23 @@ pub(crate) struct TestRabbit {
 impl TestRabbit {
     /// Starts one and waits until it serves (about five seconds).
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Starts one that serves over TLS too, under a certificate of [`Self::authority`].
+    pub(crate) async fn start_secure() -> Self {
+        Self::start_with(Some(free_port())).await
+    }
+
+    async fn start_with(secure_port: Option<u16>) -> Self {
         let folder = tempfile::tempdir().expect("a folder").keep();
+        if secure_port.is_some() {
+            make_certificate(&folder).await;
+        }
         let rabbit = Self {
             folder,
             port: free_port(),
+            secure_port,
             epmd_port: free_port(),
             dist_port: free_port(),
             keeper: Mutex::new(None),
@@ -42,12 +58,22 @@ impl TestRabbit {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
     }
 
+    /// Its address over TLS, without user and password.
+    pub(crate) fn secure_url(&self) -> String {
+        format!("amqps://127.0.0.1:{}/%2f", self.secure_port.expect("it was started with TLS"))
+    }
+
+    /// The certificate of the authority to trust, as PEM.
+    pub(crate) fn authority(&self) -> Vec<u8> {
+        std::fs::read(self.folder.join("ca.pem")).expect("it was started with TLS")
+    }
+
     /// The port it serves on.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Ends it as a power cut would. Not within a second after a queue was declared: the node may lose it.
+    /// Ends it without notice. Call [`Self::settle`] before when queues were declared a moment ago.
     pub(crate) async fn kill(&self) {
         let keeper = self.keeper.lock().await.take();
         keeper.expect("it runs").end();
@@ -87,6 +113,12 @@ impl TestRabbit {
         text
     }
 
+    /// Makes it write down which queues there are. A node does that now and then, so that one which is killed soon
+    /// after a declaration may come back without the queue, or with one that never elects a leader.
+    pub(crate) async fn settle(&self) {
+        self.control(&["eval", "mnesia:sync_log(), [dets:sync(Table) || Table <- dets:all()]."]).await;
+    }
+
     /// Raises (or ends) the memory alarm, which blocks every publishing connection.
     pub(crate) async fn memory_alarm(&self, raised: bool) {
         let level = if raised { "0.00001" } else { "0.4" };
@@ -98,12 +130,22 @@ impl TestRabbit {
     }
 
     fn write_files(&self) {
-        let conf = format!(
+        let mut conf = format!(
             "listeners.tcp.1 = 127.0.0.1:{}\nlog.console = false\nlog.file.level = warning\n\
              total_memory_available_override_value = 2GB\nvm_memory_high_watermark.relative = 0.4\n\
              disk_free_limit.absolute = 50MB\n",
             self.port
         );
+        if let Some(port) = self.secure_port {
+            let path = |name: &str| self.folder.join(name).display().to_string();
+            conf += &format!(
+                "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
+                 ssl_options.keyfile = {}\n",
+                path("ca.pem"),
+                path("cert.pem"),
+                path("key.pem")
+            );
+        }
         let home = self.folder.join("home");
         std::fs::create_dir(&home).expect("a home");
         let cookie = home.join(".erlang.cookie");

@@ -14,8 +14,6 @@ use crate::ledger::Offset;
 
 /// Longest wait for an installation to be ready.
 const READY_MAX: Duration = Duration::from_secs(60);
-/// A node that is killed right after a quorum queue was declared may lose it.
-const SETTLE: Duration = Duration::from_millis(2_500);
 
 /// Settings for the tests: as by default, but for addresses and prefix.
 pub(crate) fn settings(broker_url: &str, redis_url: &str, prefix: &str, slots: u16) -> DistributedSettings {
@@ -146,7 +144,7 @@ impl BrokerKilled {
 
     pub(crate) async fn make(broker: &Arc<TestRabbit>) -> Self {
         let inner = RedisKilled::on(broker, TestRedis::start_durable().await).await;
-        tokio::time::sleep(SETTLE).await;
+        broker.settle().await;
         Self { broker: Arc::clone(broker), inner }
     }
 }

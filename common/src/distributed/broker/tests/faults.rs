@@ -153,7 +153,7 @@ async fn a_killed_broker_that_returns_is_used_again() {
     let mut front = broker.subscribe(QueueName::Front, 1);
     publish_at_last(&broker, "front", "first").await;
     let held = timeout(PATIENCE, front.next()).await.unwrap();
-    sleep(Duration::from_secs(2)).await;
+    rabbit.settle().await;
     rabbit.kill().await;
     let begun = Instant::now();
     let error = broker.publish(job("front", "x")).await.unwrap_err();

@@ -84,7 +84,7 @@ async fn a_reader_goes_on_after_the_broker_was_killed() {
     append(&broker, 0..50, 20).await;
     let mut seen = offsets(&broker.read_stream(0, 1_000).await.unwrap());
     assert!(broker.read_stream(50, 20).await.unwrap().is_empty());
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    rabbit.settle().await;
     rabbit.kill().await;
     assert!(broker.read_stream(50, 20).await.is_err(), "silence is not the head");
     rabbit.start_again().await;
