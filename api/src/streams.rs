@@ -1,6 +1,5 @@
 //! Answers that go on: limited in number, ended when the client takes nothing, when it left, or when the server stops.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,9 +26,14 @@ pub(crate) struct Streams {
     stopping: watch::Receiver<bool>,
 }
 
-/// The client is gone, takes nothing, or the server stops: the stream has ended.
+/// Why a stream ended before everything was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ended;
+pub(crate) enum Ended {
+    /// The client is gone, takes nothing, or the server stops.
+    Closed,
+    /// What was to be sent cannot be read. The answer is cut, so that nobody takes it for complete.
+    Broken,
+}
 
 impl Streams {
     pub(crate) fn new(limit: usize, send_timeout: Duration, stopping: watch::Receiver<bool>) -> Self {
@@ -45,7 +49,7 @@ impl Streams {
     pub(crate) fn open<F>(
         &self,
         produce: impl FnOnce(Outlet) -> F,
-    ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + 'static, Refusal>
+    ) -> Result<impl Stream<Item = std::io::Result<Bytes>> + 'static, Refusal>
     where
         F: Future<Output = Result<(), Ended>> + 'static,
     {
@@ -54,19 +58,25 @@ impl Streams {
             .map_err(|_| Refusal::TooManyStreams { limit: self.limit })?;
         let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
         let outlet = Outlet {
-            chunks,
+            chunks: chunks.clone(),
             send_timeout: self.send_timeout,
             stopping: self.stopping.clone(),
             _permit: permit,
         };
-        let work = produce(outlet);
+        let (work, send_timeout) = (produce(outlet), self.send_timeout);
         actix_web::rt::spawn(async move {
-            if work.await == Err(Ended) {
-                tracing::debug!("a stream ended early");
+            match work.await {
+                Ok(()) => {}
+                Err(Ended::Closed) => tracing::debug!("a stream ended early"),
+                Err(Ended::Broken) => {
+                    let cut = chunks.send(Err(std::io::Error::other("the rest could not be read")));
+                    // A client that has left, or takes nothing, needs no telling.
+                    drop(tokio::time::timeout(send_timeout, cut).await);
+                }
             }
         });
         Ok(stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|chunk| (Ok(chunk), receiver))
+            receiver.recv().await.map(|chunk| (chunk, receiver))
         }))
     }
 }
@@ -74,7 +84,7 @@ impl Streams {
 /// Where a stream's producer sends to.
 #[derive(Debug)]
 pub(crate) struct Outlet {
-    chunks: mpsc::Sender<Bytes>,
+    chunks: mpsc::Sender<std::io::Result<Bytes>>,
     send_timeout: Duration,
     stopping: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
@@ -83,8 +93,8 @@ pub(crate) struct Outlet {
 impl Outlet {
     /// Sends a chunk, waiting for a slow client for a limited time.
     pub(crate) async fn send(&self, chunk: impl Into<Bytes>) -> Result<(), Ended> {
-        let sent = tokio::time::timeout(self.send_timeout, self.chunks.send(chunk.into())).await;
-        sent.map_err(|_| Ended)?.map_err(|_| Ended)
+        let sent = tokio::time::timeout(self.send_timeout, self.chunks.send(Ok(chunk.into()))).await;
+        sent.map_err(|_| Ended::Closed)?.map_err(|_| Ended::Closed)
     }
 
     /// Waits until `deployment` may have changed: a hint, or the time to look anyway.
@@ -94,13 +104,13 @@ impl Outlet {
         deployment: DeploymentId,
     ) -> Result<(), Ended> {
         if *self.stopping.borrow() {
-            return Err(Ended);
+            return Err(Ended::Closed);
         }
         tokio::select! {
             () = hint(hints, deployment) => Ok(()),
             () = tokio::time::sleep(POLL_INTERVAL) => Ok(()),
-            () = self.chunks.closed() => Err(Ended),
-            _ = self.stopping.changed() => Err(Ended),
+            () = self.chunks.closed() => Err(Ended::Closed),
+            _ = self.stopping.changed() => Err(Ended::Closed),
         }
     }
 }

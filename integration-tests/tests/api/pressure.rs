@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use slipway_common::model::Stage;
 
 use crate::doubles::Mood;
-use crate::server::{Answer, Server, wish};
+use crate::server::{Answer, DEADLINE, Server, wish};
 
 /// No answer takes longer: 3 s is promised (F2), and 5 s where the machine itself is short of time.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -45,6 +45,23 @@ async fn f1_work_is_refused_and_questions_answered_while_the_queue_is_away_or_fu
     server.faults.queue(Mood::Well);
     in_time(&server, "POST", "/deployments", Some(&wish("shop"))).await.expect(202);
     assert_eq!(server.get("/deployments").await.json()["total"], 2, "what was refused was not done");
+}
+
+/// What was sent of a log or a history is not taken for all of it when the store fails midway.
+#[tokio::test]
+async fn f6_a_stream_that_cannot_go_on_is_cut_and_not_ended() {
+    let server = Server::start().await;
+    let id = server.deploy("shop").await;
+    for path in
+        [format!("/deployments/{id}/logs?follow=true&stage=clone"), format!("/deployments/{id}/events")]
+    {
+        let open = server.request("GET", &path).send().await.unwrap();
+        assert_eq!(open.status(), 200);
+        server.faults.store(Mood::Away);
+        let read = tokio::time::timeout(DEADLINE, open.text()).await.expect("it does not hang");
+        assert!(read.is_err(), "{path} looks complete: {read:?}");
+        server.faults.store(Mood::Well);
+    }
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ async fn follow(
     loop {
         let batch = next_batch(&shared, deployment, after).await.map_err(|error| {
             tracing::warn!(%deployment, %error, "an event stream ends: the store failed");
-            Ended
+            Ended::Broken
         })?;
         if let Some(last) = batch.events.last() {
             after = last.sequence;

@@ -198,7 +198,7 @@ async fn tail_begin(shared: &Shared, id: DeploymentId, stage: Stage, tail: u64) 
 
 fn store_failed(error: StoreError) -> Ended {
     tracing::warn!(%error, "a log stream ends: the store failed");
-    Ended
+    Ended::Broken
 }
 
 /// A line as a JSON object.
