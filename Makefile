@@ -1,10 +1,10 @@
 # The way in for people and for CI. `make` alone explains the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-integration chaos bench lint fmt
+.PHONY: help setup demo test test-unit test-integration test-rabbitmq-4 chaos bench lint fmt
 
 help: ## Explain the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
 setup: ## Install what is missing from the distribution; says what it installs
 	@scripts/setup.sh
@@ -13,7 +13,7 @@ demo: ## Deploy a sample repository on this machine and show it; DEMO_EXIT=1 cle
 	@scripts/demo.sh
 
 test: setup ## Run every test; starts a private Docker engine if none answers
-	scripts/with-docker.sh cargo test --workspace --locked
+	@scripts/test.sh
 
 test-unit: ## Run the tests that need nothing but the toolchain
 	cargo test --workspace --locked --lib --bins
@@ -23,6 +23,11 @@ test-integration: setup ## Run the suites over real services
 
 chaos: setup ## Many jobs under random faults of every part; CHAOS_JOBS, CHAOS_FAULTS and CHAOS_SEED scale and replay it
 	@scripts/chaos.sh
+
+test-rabbitmq-4: setup ## Run the suites of the distributed form on RabbitMQ 4 of the distribution's next release; needs root
+	scripts/with-rabbitmq-4.sh cargo test --locked -p slipway-common --lib distributed
+	scripts/with-rabbitmq-4.sh cargo test --locked -p slipway-integration-tests --test harness --test chaos_plants \
+	  --test faults_dependencies --test faults_durability --test faults_idempotency --test faults_load --test faults_upgrade
 
 bench: setup ## Measure; one line per figure: bench <name> <value> <unit> goal <goal> met|missed
 	@scripts/bench.sh

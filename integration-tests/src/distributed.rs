@@ -7,35 +7,23 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use slipway_common::secrets::Sealer;
-use tokio::process::Command;
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::process_control::{PrivateFolder, free_port};
+use crate::programs::Program;
 
 pub use client::{ApiClient, ended_as};
 pub use halt::Halt;
 pub use process::SlipwayPart;
 
-/// Name programs to use instead of building them.
-const API_VARIABLE: &str = "SLIPWAY_API_BIN";
-const WORKER_VARIABLE: &str = "SLIPWAY_WORKER_BIN";
 /// Longest wait for a process to be ready.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-
-/// The programs, built once per test process.
-#[derive(Debug, Clone)]
-struct Programs {
-    api: PathBuf,
-    worker: PathBuf,
-}
 
 /// What a fixture is made of.
 #[derive(Debug, Clone)]
@@ -122,7 +110,7 @@ impl DistributedSlipway {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_apis(options: DistributedOptions) -> anyhow::Result<Self> {
-        let programs = programs().await?;
+        let (api, worker) = (Program::Api.path().await?, Program::Worker.path().await?);
         let folder = PrivateFolder::new("slipway").await?;
         let prefix = match options.prefix.as_str() {
             "" => format!("t{}", uuid::Uuid::now_v7().simple()),
@@ -141,10 +129,10 @@ impl DistributedSlipway {
             Ok(SlipwayPart::new(name, program.to_owned(), own, address, environment))
         };
         let apis = (0..options.apis)
-            .map(|index| part(format!("api-{index}"), &programs.api))
+            .map(|index| part(format!("api-{index}"), &api))
             .collect::<Result<Vec<_>, _>>()?;
         let workers = (0..options.workers)
-            .map(|index| part(format!("worker-{index}"), &programs.worker))
+            .map(|index| part(format!("worker-{index}"), &worker))
             .collect::<Result<Vec<_>, _>>()?;
         let mut slipway = Self { apis, workers, prefix, token: String::new(), _folder: folder };
         for api in &slipway.apis {
@@ -252,39 +240,4 @@ fn settings(
         options.broker_urls_of.get(name).unwrap_or(&options.broker_urls),
         options.redis_url,
     )
-}
-
-async fn programs() -> anyhow::Result<&'static Programs> {
-    static BUILT: OnceCell<Programs> = OnceCell::const_new();
-    BUILT
-        .get_or_try_init(|| async {
-            let named = |variable| std::env::var_os(variable).map(PathBuf::from);
-            if let (Some(api), Some(worker)) = (named(API_VARIABLE), named(WORKER_VARIABLE)) {
-                return Ok(Programs { api, worker });
-            }
-            let folder = build().await?;
-            Ok(Programs { api: folder.join("slipway-api"), worker: folder.join("slipway-worker") })
-        })
-        .await
-}
-
-/// Builds both programs; answers the folder they are in.
-async fn build() -> anyhow::Result<PathBuf> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "slipway-api", "--bin", "slipway-api"])
-        .args(["--package", "slipway-worker", "--bin", "slipway-worker", "--manifest-path"])
-        .arg(manifest)
-        .stdin(Stdio::null())
-        .status()
-        .await
-        .context("starting cargo")?;
-    if !status.success() {
-        bail!("slipway-api and slipway-worker could not be built");
-    }
-    let own = std::env::current_exe().context("finding the build folder")?;
-    let folder = own.parent().context("the build folder has no parent")?;
-    // Tests are one folder further down than programs.
-    let folder = if folder.ends_with("deps") { folder.parent().context("no parent")? } else { folder };
-    Ok(folder.to_owned())
 }

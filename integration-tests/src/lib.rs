@@ -9,6 +9,7 @@ pub mod git_server;
 pub mod ground;
 pub mod line;
 pub mod process_control;
+pub mod programs;
 pub mod rabbitmq;
 pub mod redis_server;
 pub mod registry;

@@ -8,8 +8,9 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
+
+use crate::programs::Program;
 
 /// Longest wait for the process to answer.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -17,38 +18,6 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const DEPLOYMENT_TIMEOUT: Duration = Duration::from_secs(120);
 /// States in which nothing more happens to a deployment by itself.
 const RESTING: [&str; 5] = ["active", "failed", "stopped", "superseded", "degraded"];
-
-/// Names a `slipway` to use instead of building one.
-const PROGRAM_VARIABLE: &str = "SLIPWAY_BIN";
-
-/// The `slipway` program: the one `SLIPWAY_BIN` names, otherwise built once per test process.
-///
-/// # Errors
-/// When it cannot be built.
-pub async fn program() -> anyhow::Result<PathBuf> {
-    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
-    let built = BUILT.get_or_try_init(|| async {
-        if let Some(named) = std::env::var_os(PROGRAM_VARIABLE) {
-            return Ok(PathBuf::from(named));
-        }
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "--package", "slipway-cli", "--bin", "slipway"])
-            .arg("--manifest-path")
-            .arg(manifest)
-            .stdin(Stdio::null())
-            .status()
-            .await
-            .context("starting cargo")?;
-        if !status.success() {
-            bail!("slipway could not be built");
-        }
-        let tests = std::env::current_exe().context("finding the build folder")?;
-        let folder = tests.parent().and_then(Path::parent).context("the build folder has no parent")?;
-        Ok(folder.join("slipway"))
-    });
-    built.await.cloned()
-}
 
 /// A running `slipway up`.
 #[derive(Debug)]
@@ -80,7 +49,7 @@ impl SlipwayProcess {
             std::fs::remove_file(&announced)?;
         }
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.path().join("log"))?;
-        let child = Command::new(program().await?)
+        let child = Command::new(Program::Slipway.path().await?)
             .arg("up")
             .arg("--config")
             .arg(&config)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use slipway_integration_tests::programs::Program;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
@@ -14,21 +15,6 @@ use tokio::time::{Instant, timeout};
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// No answer takes longer (F2).
 const ANSWER_MAX: Duration = Duration::from_secs(3);
-
-/// Built once, beside this test.
-async fn program() -> Result<PathBuf> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "slipway-api", "--bin", "slipway-api", "--manifest-path"])
-        .arg(manifest)
-        .stdin(Stdio::null())
-        .status()
-        .await?;
-    ensure!(status.success(), "slipway-api could not be built");
-    let tests = std::env::current_exe()?;
-    let folder = tests.parent().and_then(Path::parent).context("the build folder has no parent")?;
-    Ok(folder.join("slipway-api"))
-}
 
 /// Settings under which nothing answers but the API itself; with passwords in the addresses.
 fn settings(folder: &Path) -> Result<(PathBuf, String)> {
@@ -44,7 +30,7 @@ fn settings(folder: &Path) -> Result<(PathBuf, String)> {
 }
 
 async fn command(file: &Path, arguments: &[&str]) -> Result<Command> {
-    let mut command = Command::new(program().await?);
+    let mut command = Command::new(Program::Api.path().await?);
     command.arg("--config").arg(file).args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
     Ok(command)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
-use slipway_integration_tests::slipway_process::program;
+use slipway_integration_tests::programs::Program;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
@@ -20,7 +20,7 @@ const NOBODY: &str = "http://127.0.0.1:1";
 
 /// `slipway`, with nothing of this process's environment but the path.
 async fn slipway() -> Result<Command> {
-    let mut command = Command::new(program().await?);
+    let mut command = Command::new(Program::Slipway.path().await?);
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use markdown::Document;
-use slipway_integration_tests::slipway_process;
+use slipway_integration_tests::programs::Program;
 use tokio::process::Command;
 
 /// Longest wait for one help text.
@@ -71,7 +71,7 @@ fn sources(folders: &[&str]) -> String {
 
 /// What every command of the built program says about itself, by its words.
 async fn helps(commands: impl IntoIterator<Item = Vec<String>>) -> BTreeMap<Vec<String>, String> {
-    let program = slipway_process::program().await.expect("slipway is built");
+    let program = Program::Slipway.path().await.expect("slipway is built");
     let mut helps = BTreeMap::new();
     for words in commands {
         let asked = Command::new(&program).arg("help").args(&words).stdin(Stdio::null()).output();
@@ -133,13 +133,17 @@ fn every_relative_link_leads_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
+fn is_of_a_target(letter: char) -> bool {
+    letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-'
+}
+
 #[test]
 fn every_make_target_named_exists() {
     let makefile = read("Makefile");
     let targets: BTreeSet<&str> = makefile
         .lines()
         .filter_map(|line| line.split_once(':').map(|(name, _)| name))
-        .filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+        .filter(|name| !name.is_empty() && name.chars().all(is_of_a_target))
         .collect();
     let mut named = 0;
     for path in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"] {

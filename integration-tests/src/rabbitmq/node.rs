@@ -15,6 +15,8 @@ use super::amqp;
 use super::client::RabbitClient;
 use crate::process_control::ProcessControl;
 
+/// A folder with another RabbitMQ's programs.
+const PROGRAMS_VARIABLE: &str = "SLIPWAY_TEST_RABBITMQ";
 /// Where the distribution keeps the scripts that do not change to another user first.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 /// What the nodes of a cluster know each other by; nothing but tests is behind it.
@@ -82,7 +84,7 @@ impl Node {
         if self.process().is_ok_and(|process| !process.has_ended()) {
             bail!("the broker still runs");
         }
-        let program = format!("{PROGRAMS}/rabbitmq-server");
+        let program = program("rabbitmq-server");
         if !Path::new(&program).exists() {
             bail!("{program} is missing (Debian: rabbitmq-server)");
         }
@@ -118,7 +120,7 @@ impl Node {
     }
 
     pub(super) async fn ctl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let running = Command::new(format!("{PROGRAMS}/rabbitmqctl"))
+        let running = Command::new(program("rabbitmqctl"))
             .arg("--quiet")
             .args(arguments)
             .env_clear()
@@ -174,6 +176,11 @@ impl Node {
         ];
         variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
+}
+
+fn program(name: &str) -> String {
+    let folder = std::env::var(PROGRAMS_VARIABLE).unwrap_or_else(|_| PROGRAMS.to_owned());
+    format!("{folder}/{name}")
 }
 
 /// The address of a broker for clients.

@@ -1,7 +1,6 @@
 //! Slipway as one process or as many, with the one thing that matters here: it halts at a point and is killed there.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -10,11 +9,11 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use slipway_integration_tests::distributed::{DistributedOptions, DistributedSlipway, Halt};
 use slipway_integration_tests::process_control::{PrivateFolder, ProcessControl, in_background};
+use slipway_integration_tests::programs::Program;
 use slipway_integration_tests::rabbitmq::RabbitMq;
 use slipway_integration_tests::redis_server::{RedisOptions, RedisServer};
 use slipway_integration_tests::slipway_process::SlipwayProcess;
 use tempfile::TempDir;
-use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -24,8 +23,6 @@ const HALT_TIMEOUT: Duration = Duration::from_secs(60);
 const DEPLOYMENT_TIMEOUT: Duration = Duration::from_secs(120);
 /// States in which nothing more happens to a deployment by itself.
 const RESTING: [&str; 5] = ["active", "failed", "stopped", "superseded", "degraded"];
-/// Names a gateway to use instead of building one.
-const GATEWAY_VARIABLE: &str = "SLIPWAY_GATEWAY_BIN";
 /// Stable ports of the distributed form: the gateway's, and how many of them each fixture has.
 const PORT_MIN: u16 = 16_600;
 const PORT_MAX: u16 = 17_599;
@@ -341,7 +338,9 @@ fn own_ports() -> anyhow::Result<(u16, u16)> {
 async fn services(host: &str) -> anyhow::Result<Arc<Services>> {
     static SHARED: OnceCell<Arc<Services>> = OnceCell::const_new();
     let started = SHARED.get_or_try_init(|| async {
-        let (broker, program, host) = (RabbitMq::shared().await?, gateway().await?, host.to_owned());
+        let (broker, program, host) =
+            (RabbitMq::shared().await?, Program::Gateway.path().await?, host.to_owned());
+        let program = program.to_str().context("the program's path is no UTF-8")?.to_owned();
         in_background(async move {
             let redis = RedisServer::start(RedisOptions::default()).await?;
             let folder = PrivateFolder::new("gateway").await?;
@@ -358,25 +357,4 @@ async fn services(host: &str) -> anyhow::Result<Arc<Services>> {
         .await
     });
     started.await.cloned()
-}
-
-/// The `slipway-gateway` program: the one the environment names, otherwise built.
-async fn gateway() -> anyhow::Result<String> {
-    if let Ok(named) = std::env::var(GATEWAY_VARIABLE) {
-        return Ok(named);
-    }
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "slipway-gateway", "--bin", "slipway-gateway"])
-        .arg("--manifest-path")
-        .arg(manifest)
-        .stdin(Stdio::null())
-        .status()
-        .await
-        .context("starting cargo")?;
-    ensure!(status.success(), "slipway-gateway could not be built");
-    let own = std::env::current_exe().context("finding the build folder")?;
-    let folder = own.parent().and_then(Path::parent).context("the build folder has no parent")?;
-    let program = folder.join("slipway-gateway");
-    Ok(program.to_str().context("the program's path is no UTF-8")?.to_owned())
 }

@@ -13,6 +13,16 @@ use tokio::time::timeout;
 use super::certificate::make_certificate;
 use super::keeper::{Keeper, free_port, gone, signal, until_ready};
 
+/// A folder with another RabbitMQ's programs.
+const PROGRAMS_VARIABLE: &str = "SLIPWAY_TEST_RABBITMQ";
+/// Where the distribution keeps the scripts that do not change to another user first.
+const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+
+fn program(name: &str) -> String {
+    let folder = std::env::var(PROGRAMS_VARIABLE).unwrap_or_else(|_| PROGRAMS.to_owned());
+    format!("{folder}/{name}")
+}
+
 /// A RabbitMQ of one node. Ready to use; ended on drop.
 pub(crate) struct TestRabbit {
     folder: PathBuf,
@@ -84,7 +94,7 @@ impl TestRabbit {
 
     /// Starts it again on its data and waits until it serves.
     pub(crate) async fn start_again(&self) {
-        let command = ["/usr/lib/rabbitmq/bin/rabbitmq-server".to_owned()];
+        let command = [program("rabbitmq-server")];
         drop(std::fs::remove_file(self.pid_file()));
         let keeper = Keeper::start(&self.folder, Some(&self.pid_file()), &command, &self.variables());
         *self.keeper.lock().await = Some(keeper);
@@ -104,7 +114,7 @@ impl TestRabbit {
 
     /// Runs `rabbitmqctl` with these arguments and returns what it printed.
     pub(crate) async fn control(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
+        let mut command = Command::new(program("rabbitmqctl"));
         command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         let output = command.envs(self.variables()).output().await.expect("rabbitmqctl runs");
         let text =

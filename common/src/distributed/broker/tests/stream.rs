@@ -1,7 +1,5 @@
 //! Reading the ledger's stream.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tokio::time::Instant;
 
