@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use futures_util::future::try_join_all;
 use slipway_integration_tests::rig::{Accepted, Rig};
 use tokio::time::Instant;
 
@@ -10,6 +11,8 @@ use super::{machine, own_broker};
 
 /// Repetitions of D1; 1,000 in the requirement.
 const D1_REPETITIONS: usize = 100;
+/// Slipways that do so side by side, as most of the time is spent waiting for something to start.
+const D1_LANES: usize = 2;
 /// RabbitMQ, which takes seconds to come back, dies in every so many-th repetition; everything else in each.
 const D1_BROKER_EVERY: usize = 5;
 /// Every so many-th repetition is told of.
@@ -30,17 +33,29 @@ const BROKER_SETTLE: Duration = Duration::from_secs(2);
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_kill_everything_on_reading_202() -> anyhow::Result<()> {
     let _machine = machine().await;
-    let rig = Rig::start(D1_REPETITIONS, own_broker().await?, |options| options).await?;
+    let begun = Instant::now();
+    let slowest = try_join_all((0..D1_LANES).map(|_| d1_lane())).await?.into_iter().max().unwrap_or_default();
+    eprintln!(
+        "figure d1: {D1_REPETITIONS} repetitions, 0 lost, slowest end {slowest:?} after the restart, {:?} in all",
+        begun.elapsed()
+    );
+    Ok(())
+}
+
+/// One Slipway's share of the repetitions; answers the longest time from the restart to the end of the job.
+async fn d1_lane() -> anyhow::Result<Duration> {
+    let repetitions = D1_REPETITIONS / D1_LANES;
+    let rig = Rig::start(repetitions, own_broker().await?, |options| options).await?;
     tokio::time::sleep(BROKER_SETTLE).await;
-    let result = d1(&rig).await;
+    let result = d1(&rig, repetitions).await;
     rig.explained(result)
 }
 
-async fn d1(rig: &Rig) -> anyhow::Result<()> {
+async fn d1(rig: &Rig, repetitions: usize) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let mut accepted = Vec::new();
     let mut slowest = Duration::ZERO;
-    for repetition in 0..D1_REPETITIONS {
+    for repetition in 0..repetitions {
         accepted.push(rig.accept(repetition).await.with_context(|| format!("repetition {repetition}"))?);
         let with_broker = repetition % D1_BROKER_EVERY == D1_BROKER_EVERY - 1;
         let killed = Instant::now();
@@ -66,11 +81,7 @@ async fn d1(rig: &Rig) -> anyhow::Result<()> {
         }
     }
     rig.all_succeed(&accepted, DEADLINE).await?;
-    eprintln!(
-        "figure d1: {D1_REPETITIONS} repetitions, 0 lost, slowest end {slowest:?} after the restart, {:?} in all",
-        begun.elapsed()
-    );
-    Ok(())
+    Ok(slowest)
 }
 
 /// What is started, in the order of a repetition.
