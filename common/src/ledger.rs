@@ -41,6 +41,15 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// Appends one record durably. Where it lies is known to who reads it: a broker confirms without saying.
     async fn append(&self, record: &Record) -> Result<(), LedgerError>;
 
+    /// Appends records durably, in this order. When it fails, any of them may be there; to append them again is harmless
+    /// for records that are known by an id, as events are.
+    async fn append_all(&self, records: &[Record]) -> Result<(), LedgerError> {
+        for record in records {
+            self.append(record).await?;
+        }
+        Ok(())
+    }
+
     /// At most `limit` records from `from` on, in order.
     async fn read(&self, from: Offset, limit: usize) -> Result<Vec<(Offset, Record)>, LedgerError>;
 }

@@ -105,6 +105,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// history (from 1); for other records 0.
     async fn apply(&self, record: &Record) -> Result<u64, StoreError>;
 
+    /// Folds records into the store as [`Self::apply`] does, in this order. Those before one that is refused are folded,
+    /// it and those after it are not.
+    async fn apply_all(&self, records: &[Record]) -> Result<(), StoreError> {
+        for record in records {
+            self.apply(record).await?;
+        }
+        Ok(())
+    }
+
     /// One deployment.
     async fn deployment(&self, id: DeploymentId) -> Result<Option<Deployment>, StoreError>;
 

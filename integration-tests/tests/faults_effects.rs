@@ -21,6 +21,7 @@ use engine::EngineLane;
 use plan::Scenario;
 use push::PushLane;
 use slipway_integration_tests::docker_engine;
+use unknown::Outage;
 
 #[test]
 fn i6_every_point_is_in_the_plan() {
@@ -63,7 +64,13 @@ async fn i6_kill_around_every_call_to_engine_and_registry() {
 /// The Git host took the push, and its answer is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn i7_a_push_whose_answer_is_lost_is_found() {
-    unknown::push().await.unwrap_or_else(|error| panic!("{error:#}"));
+    unknown::push(Outage::Short).await.unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// The same, and the host stays away for longer than the attempts of a job last: what nobody knows is no failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_a_push_whose_answer_is_lost_is_waited_for_beyond_the_attempts() {
+    unknown::push(Outage::OutlastsAttempts).await.unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 /// The registry took the manifest, and its answer is lost.

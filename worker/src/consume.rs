@@ -297,7 +297,12 @@ async fn run_leased(
             let quiet = CancellationToken::new();
             end(&beat, Box::pin(pipeline::cancel(&Run { cancel: &quiet, ..run }))).await
         }
-        (Ended::Interrupted, Some(StopReason::Shutdown)) => Ok(Verdict::Park { until: None }),
+        (Ended::Interrupted, Some(StopReason::Shutdown)) => {
+            if let Err(error) = journal.write_noted().await {
+                tracing::debug!(job = %message.id, error = chain(&error), "the last stage may be run again");
+            }
+            Ok(Verdict::Park { until: None })
+        }
         (Ended::Interrupted, Some(StopReason::LeaseLost)) => Ok(lease_lost(tools)),
         (Ended::Interrupted, Some(StopReason::ClaimLost) | None) => Ok(claim_lost(tools)),
         (Ended::Settled, _) => Ok(Verdict::Complete),

@@ -1,4 +1,5 @@
-//! The journal of one run: events under the run's fencing token, and log lines written in batches.
+//! The journal of one run: events under the run's fencing token, those that follow each other at once written together,
+//! and log lines written in batches.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub(crate) struct Journal {
     fence: u64,
     log_max_bytes: u64,
     pending: Mutex<Pending>,
+    /// Events to be written with the next one.
+    noted: Mutex<Vec<Record>>,
 }
 
 #[derive(Debug, Default)]
@@ -64,26 +67,32 @@ impl Journal {
             fence,
             log_max_bytes: tools.settings.stage_log_max_bytes,
             pending: Mutex::default(),
+            noted: Mutex::default(),
         }
     }
 
-    /// Writes one event.
+    /// Writes what was noted, and this event after it.
     ///
     /// # Errors
     /// When the run is out of date, or the history cannot be written.
     pub(crate) async fn event(&self, kind: EventKind) -> Result<(), JournalError> {
-        self.event_of(self.deployment, kind).await
+        let outcome = outcome(&kind);
+        self.note(kind);
+        self.write_noted().await?;
+        if let Some(outcome) = outcome {
+            self.figures.count(outcome);
+        }
+        Ok(())
     }
 
-    /// Writes one event into the history of another deployment of the same project and environment.
-    ///
-    /// # Errors
-    /// As [`Self::event`].
-    pub(crate) async fn event_of(
-        &self,
-        deployment: DeploymentId,
-        kind: EventKind,
-    ) -> Result<(), JournalError> {
+    /// Notes an event that is followed by another before anything is done, to be written with that one. Nothing else
+    /// may be noted: what happens to the outside is in the history before it happens.
+    pub(crate) fn note(&self, kind: EventKind) {
+        self.note_of(self.deployment, kind);
+    }
+
+    /// The same, in the history of another deployment of the same project and environment.
+    pub(crate) fn note_of(&self, deployment: DeploymentId, kind: EventKind) {
         let event = Event {
             id: EventId::generate(),
             deployment,
@@ -92,12 +101,22 @@ impl Journal {
             at: Timestamp::now(),
             kind,
         };
-        let outcome = outcome(&event.kind);
-        match self.recorder.record(Record::Event(event)).await {
+        self.noted().push(Record::Event(event));
+    }
+
+    /// Writes what was noted.
+    ///
+    /// # Errors
+    /// As [`Self::event`]. What was not written stays noted: to write an event twice is to write it once.
+    pub(crate) async fn write_noted(&self) -> Result<(), JournalError> {
+        let records = self.noted().clone();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let count = records.len();
+        match self.recorder.record_all(records).await {
             Ok(()) => {
-                if let Some(outcome) = outcome {
-                    self.figures.count(outcome);
-                }
+                self.noted().drain(..count);
                 Ok(())
             }
             Err(RecordError::Store(error @ StoreError::Illegal(_))) => Err(JournalError::OutOfDate(error)),
@@ -155,6 +174,10 @@ impl Journal {
         }
     }
 
+    fn noted(&self) -> std::sync::MutexGuard<'_, Vec<Record>> {
+        self.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     fn pending(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -187,5 +210,52 @@ impl LogSink for Journal {
         } else {
             pending.left_out += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Installation;
+
+    fn started(stage: Stage) -> EventKind {
+        EventKind::StageStarted { stage, attempt: 1 }
+    }
+
+    fn finished(stage: Stage) -> EventKind {
+        EventKind::StageFinished { stage, facts: Box::default(), skipped: None }
+    }
+
+    #[tokio::test]
+    async fn what_is_noted_is_written_once_with_the_next_event_and_before_it() {
+        let installation = Installation::open();
+        let message = installation.accept().await;
+        let journal = Journal::new(&installation.tools(), message.deployment, message.id, 1);
+        journal.note(started(Stage::Clone));
+        journal.note(finished(Stage::Clone));
+        assert_eq!(installation.history(&message).await, ["accepted"]);
+        journal.event(started(Stage::Template)).await.unwrap();
+        let written = ["accepted", "stage_started", "stage_finished", "stage_started"];
+        assert_eq!(installation.history(&message).await, written);
+        journal.note(finished(Stage::Template));
+        journal.write_noted().await.unwrap();
+        journal.write_noted().await.unwrap();
+        assert_eq!(installation.history(&message).await.len(), written.len() + 1);
+        let records = installation.backend.ledger.read(slipway_common::ledger::Offset(1), 100).await.unwrap();
+        assert_eq!(records.len(), written.len(), "each is in the ledger once; the queue has the acceptance");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_was_overtaken_learns_so_from_what_it_noted() {
+        let installation = Installation::open();
+        let message = installation.accept().await;
+        let journal = |fence| Journal::new(&installation.tools(), message.deployment, message.id, fence);
+        let (older, newer) = (journal(1), journal(2));
+        older.event(started(Stage::Clone)).await.unwrap();
+        older.note(finished(Stage::Clone));
+        newer.event(started(Stage::Clone)).await.unwrap();
+        let refused = older.event(started(Stage::Template)).await;
+        assert!(matches!(refused, Err(JournalError::OutOfDate(_))), "{refused:?}");
+        assert_eq!(installation.history(&message).await, ["accepted", "stage_started", "stage_started"]);
     }
 }

@@ -8,7 +8,7 @@ use slipway_common::failure::{FAILURE_LOG_LINES_MAX, Failure, FailureClass};
 use slipway_common::model::{
     Deployment, DeploymentId, DeploymentSpec, EventKind, Facts, JobKind, JobState, Stage,
 };
-use slipway_common::plant;
+use slipway_common::plant::{self, Plant};
 use slipway_common::telemetry::chain;
 use tokio::time::Instant;
 
@@ -71,16 +71,21 @@ async fn run_deploy(
             continue;
         }
         let attempt = attempt_at(run, deployment, stage);
+        if let Some(passed) = stage::nothing_to_do(stage, spec, &facts) {
+            facts.merge(&passed.facts);
+            pass(run, stage, attempt, passed);
+            continue;
+        }
         let work = Box::pin(stage::perform(stage, run, spec, &facts));
         match attempt_stage(run, stage, attempt, work).await? {
             Ok(established) => facts.merge(&established),
-            Err(error) => return after_failure(run, stage, attempt, &error).await,
+            Err(error) => return after_failure(run, deployment, stage, attempt, &error).await,
         }
     }
     let job = deployment.job(run.message.id).map(|job| &job.state);
     let waits = matches!(job, Some(JobState::Queued | JobState::Waiting { .. }));
     if (waits && deployment.facts.has(Stage::Apply)) || !plant::performs(Stage::Apply) {
-        run.journal.event(EventKind::StageStarted { stage: Stage::Apply, attempt: 1 }).await?;
+        run.journal.note(EventKind::StageStarted { stage: Stage::Apply, attempt: 1 });
     }
     replace_previous(run).await?;
     run.journal.event(EventKind::Succeeded).await?;
@@ -94,7 +99,7 @@ async fn run_stop(run: &Run<'_>, deployment: &Deployment) -> Result<Ended, RunEr
             run.journal.event(EventKind::Succeeded).await?;
             Ok(Ended::Settled)
         }
-        Err(error) => after_failure(run, Stage::Stop, attempt, &error).await,
+        Err(error) => after_failure(run, deployment, Stage::Stop, attempt, &error).await,
     }
 }
 
@@ -113,6 +118,17 @@ fn attempt_at(run: &Run<'_>, deployment: &Deployment, stage: Stage) -> u32 {
         Some(JobState::Running { stage: running, attempt }) if *running == stage => *attempt,
         _ => 1,
     }
+}
+
+/// A stage in which there is nothing to do: its events are written with the next that says more.
+fn pass(run: &Run<'_>, stage: Stage, attempt: u32, passed: StageResult) {
+    run.journal.note(EventKind::StageStarted { stage, attempt });
+    finish(run, stage, passed);
+}
+
+fn finish(run: &Run<'_>, stage: Stage, result: StageResult) {
+    let StageResult { facts, skipped } = result;
+    run.journal.note(EventKind::StageFinished { stage, facts: Box::new(facts), skipped });
 }
 
 /// One attempt at one stage, with its events around it.
@@ -138,9 +154,9 @@ async fn attempt_stage(
     failpoint::reach(place(stage), Moment::After).await;
     run.journal.flush().await;
     match ended {
-        Ok(StageResult { facts, skipped }) => {
-            let finished = EventKind::StageFinished { stage, facts: Box::new(facts.clone()), skipped };
-            run.journal.event(finished).await?;
+        Ok(result) => {
+            let facts = result.facts.clone();
+            finish(run, stage, result);
             Ok(Ok(facts))
         }
         Err(error) => Ok(Err(error)),
@@ -162,6 +178,7 @@ fn place(stage: Stage) -> Place {
 /// What becomes of the job after a failed attempt; `policy` decides, this does it.
 async fn after_failure(
     run: &Run<'_>,
+    deployment: &Deployment,
     stage: Stage,
     attempt: u32,
     error: &StageError,
@@ -179,25 +196,37 @@ async fn after_failure(
     let failure = error.failure(stage, run.journal.tail(stage, FAILURE_LOG_LINES_MAX).await);
     // A full disk of this worker is no failure of the job: others have room.
     let is_own_disk = error.is_disk_full() && run.tools.disk.is_full().await;
-    let class = if is_own_disk { FailureClass::Stale } else { error.class() };
+    let outcome_unknown = error.is_outcome_unknown() || is_still_unknown(run, deployment, stage, error);
+    let class = if is_own_disk || outcome_unknown { FailureClass::Stale } else { error.class() };
     match decide(class, attempt, &run.tools.settings.retry, jitter(run, attempt)) {
         Decision::Retry { after } => {
             let until = later(after);
             let reason = format!("{}; trying again", failure.reason);
-            run.journal.event(EventKind::StageWaiting { stage, attempt, until, reason }).await?;
+            let waiting = EventKind::StageWaiting { stage, attempt, until, reason, outcome_unknown };
+            run.journal.event(waiting).await?;
             Ok(Ended::Parked { until })
         }
         Decision::Defer { after } => {
-            let until = later(after.max(error.pause_min()));
-            let attempt = attempt - 1;
-            run.journal
-                .event(EventKind::StageWaiting { stage, attempt, until, reason: failure.reason })
-                .await?;
+            let pause_min = if outcome_unknown { stage::OPEN_PAUSE } else { error.pause_min() };
+            let until = later(after.max(pause_min));
+            let (attempt, reason) = (attempt - 1, failure.reason);
+            let waiting = EventKind::StageWaiting { stage, attempt, until, reason, outcome_unknown };
+            run.journal.event(waiting).await?;
             Ok(Ended::Parked { until })
         }
         Decision::Fail => fail(run, stage, failure).await,
         Decision::Cancel => cancel(run).await,
     }
+}
+
+/// Whether an earlier run may have pushed, and this one could not ask the host: that it cannot be reached says nothing
+/// about the push, however often it is tried.
+fn is_still_unknown(run: &Run<'_>, deployment: &Deployment, stage: Stage, error: &StageError) -> bool {
+    let state = deployment.job(run.message.id).map(|job| &job.state);
+    // A run that ended without a word was killed or cut off, perhaps while it pushed.
+    let was_cut_off = matches!(state, Some(JobState::Running { stage: running, .. }) if *running == stage);
+    let was_unknown = was_cut_off || deployment.stage(stage).is_some_and(|report| report.outcome_unknown);
+    stage == Stage::Commit && was_unknown && error.is_host_away() && !Plant::TimeoutIsFailure.is_planted()
 }
 
 /// Ready some time after the run was told to stop.
@@ -250,7 +279,7 @@ async fn replace_previous(run: &Run<'_>) -> Result<(), RunError> {
     let in_service = run.tools.backend.store.in_service(project, environment).await;
     let previous = in_service.map_err(|error| JournalError::Unavailable(RecordError::Store(error)))?;
     for id in previous.into_iter().filter(|id| *id != run.message.deployment) {
-        run.journal.event_of(id, EventKind::Replaced { by: run.message.deployment }).await?;
+        run.journal.note_of(id, EventKind::Replaced { by: run.message.deployment });
     }
     Ok(())
 }

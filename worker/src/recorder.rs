@@ -70,8 +70,17 @@ impl Recorder {
     /// # Errors
     /// When the ledger does not take it, or the store refuses it.
     pub(crate) async fn record(&self, record: Record) -> Result<(), RecordError> {
-        self.append(&record).await.map_err(RecordError::Ledger)?;
-        self.project(record).await.map_err(RecordError::Store)
+        self.record_all(vec![record]).await
+    }
+
+    /// Keeps records in this order, as [`Self::record`] does; those after one that the store finds illegal are in the
+    /// ledger only.
+    ///
+    /// # Errors
+    /// When the ledger does not take them, or the store refuses one.
+    pub(crate) async fn record_all(&self, records: Vec<Record>) -> Result<(), RecordError> {
+        self.append(&records).await.map_err(RecordError::Ledger)?;
+        self.project(records).await.map_err(RecordError::Store)
     }
 
     /// Applies what the store has missed; `false` while it still cannot be used.
@@ -116,12 +125,12 @@ impl Recorder {
         self.catch_up().await;
     }
 
-    async fn append(&self, record: &Record) -> Result<(), LedgerError> {
+    async fn append(&self, records: &[Record]) -> Result<(), LedgerError> {
         let give_up_at = Instant::now() + LEDGER_PATIENCE;
         loop {
             // Appending one event twice is appending it once: the fold knows it by its id.
-            let error = match failpoint::around(Place::LedgerAppend, self.backend.ledger.append(record)).await
-            {
+            let appended = self.backend.ledger.append_all(records);
+            let error = match failpoint::around(Place::LedgerAppend, appended).await {
                 Ok(()) => {
                     self.ledger.works();
                     return Ok(());
@@ -137,12 +146,12 @@ impl Recorder {
         }
     }
 
-    async fn project(&self, record: Record) -> Result<(), StoreError> {
+    async fn project(&self, records: Vec<Record>) -> Result<(), StoreError> {
         let mut behind = self.behind.lock().await;
         if self.drain(&mut behind).await {
             // Runs do not wait for each other: what one deployment's history needs in order, one run writes in order.
             drop(behind);
-            match self.apply(&record).await {
+            match self.apply(&records).await {
                 Err(error) if is_away(&error) => {}
                 settled => return settled,
             }
@@ -150,11 +159,11 @@ impl Recorder {
             behind.retry_at = Some(Instant::now() + RETRY_PAUSE);
         }
         if behind.records.len() >= BEHIND_MAX {
-            let reason = format!("{BEHIND_MAX} records wait for it already; the ledger has this one");
+            let reason = format!("{BEHIND_MAX} records wait for it already; the ledger has these too");
             return Err(StoreError::Unavailable { reason });
         }
-        self.figures.count(Count::Unprojected);
-        behind.records.push_back(record);
+        records.iter().for_each(|_| self.figures.count(Count::Unprojected));
+        behind.records.extend(records);
         Ok(())
     }
 
@@ -167,7 +176,7 @@ impl Recorder {
             return false;
         }
         while let Some(record) = behind.records.front() {
-            match self.apply(record).await {
+            match self.apply(std::slice::from_ref(record)).await {
                 Err(error) if is_away(&error) => {
                     behind.retry_at = Some(Instant::now() + RETRY_PAUSE);
                     return false;
@@ -183,14 +192,14 @@ impl Recorder {
         true
     }
 
-    async fn apply(&self, record: &Record) -> Result<(), StoreError> {
-        let applied = failpoint::around(Place::StoreApply, self.backend.store.apply(record)).await;
+    async fn apply(&self, records: &[Record]) -> Result<(), StoreError> {
+        let applied = failpoint::around(Place::StoreApply, self.backend.store.apply_all(records)).await;
         match &applied {
-            Ok(_) => self.store.works(),
+            Ok(()) => self.store.works(),
             Err(StoreError::Illegal(Illegal::Fenced { .. })) => self.figures.count(Count::Fenced),
             Err(error) => self.store_failed(error),
         }
-        applied.map(|_sequence| ())
+        applied
     }
 }
 

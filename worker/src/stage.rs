@@ -33,7 +33,7 @@ use crate::settings::WorkerSettings;
 use crate::template::TemplateError;
 
 /// Pause before a stage that waits for what does not depend on it is taken up again.
-const OPEN_PAUSE: Duration = Duration::from_secs(5);
+pub(crate) const OPEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Trailers that mark a generated commit, so that a later run finds it.
 pub(crate) mod trailer {
@@ -187,6 +187,27 @@ impl StageError {
         }
     }
 
+    /// Whether what was begun outside may have been done.
+    pub(crate) fn is_outcome_unknown(&self) -> bool {
+        matches!(self, Self::PushUnknown(_))
+    }
+
+    /// Whether the Git host could not be asked anything.
+    pub(crate) fn is_host_away(&self) -> bool {
+        match self {
+            Self::Git(error) => error.is_host_away(),
+            Self::TimedOut { .. } => true,
+            Self::PushUnknown(_)
+            | Self::Template(_)
+            | Self::Docker(_)
+            | Self::Store(_)
+            | Self::Secret(_)
+            | Self::Refused { .. }
+            | Self::Interrupted
+            | Self::Crashed => false,
+        }
+    }
+
     /// Whether a disk was full; which one is not said.
     pub(crate) fn is_disk_full(&self) -> bool {
         matches!(self, Self::Git(GitError::DiskFull { .. }))
@@ -246,6 +267,20 @@ impl StageError {
         };
         let own = if let Self::Docker(error) = self { error.log_tail().to_vec() } else { Vec::new() };
         failure.with_log_tail(if own.is_empty() { log } else { own })
+    }
+}
+
+/// What comes of `stage` of a deploy job in which, by what is known before, there is nothing to do. Pure.
+pub(crate) fn nothing_to_do(stage: Stage, spec: &DeploymentSpec, facts: &Facts) -> Option<StageResult> {
+    let image_given = |what: &str| {
+        let skipped = || StageResult::skipped(format!("an image was given; there is nothing to {what}"));
+        spec.image.is_some().then(skipped)
+    };
+    match stage {
+        Stage::Clone => image_given("clone"),
+        Stage::Template => image_given("generate"),
+        Stage::Commit => image_given("commit").or_else(|| commit::nothing_generated(facts)),
+        Stage::Build | Stage::Apply | Stage::Stop => None,
     }
 }
 

@@ -151,6 +151,7 @@ macro_rules! flaky {
 flaky! {
     Ledger, LedgerError {}
     fn append(record: &Record) -> ();
+    fn append_all(records: &[Record]) -> ();
     fn read(from: Offset, limit: usize) -> Vec<(Offset, Record)>;
 }
 
@@ -180,6 +181,7 @@ flaky! {
         }
     }
     fn apply(record: &Record) -> u64;
+    fn apply_all(records: &[Record]) -> ();
     fn deployment(id: DeploymentId) -> Option<Deployment>;
     fn deployments(filter: &DeploymentFilter, page: &Page) -> DeploymentPage;
     fn job(id: JobId) -> Option<Job>;

@@ -101,7 +101,7 @@ impl From<&EventKind> for EventData {
                 skipped: skipped.clone(),
                 ..none
             },
-            EventKind::StageWaiting { stage, attempt, until, reason } => Self {
+            EventKind::StageWaiting { stage, attempt, until, reason, outcome_unknown: _ } => Self {
                 stage: Some(*stage),
                 attempt: Some(*attempt),
                 until: Some(*until),

@@ -59,6 +59,19 @@ pub async fn l2_ordered_and_exact(fixture: &dyn Fixture) {
     assert_eq!(read.into_iter().map(|(_, record)| record).collect::<Vec<_>>(), records);
 }
 
+/// L2: records appended together are read as if they had been appended one after another.
+pub async fn l2_together_is_one_after_another(fixture: &dyn Fixture) {
+    let records = records();
+    let backend = fixture.backend().await;
+    let (first, second) = records.split_at(records.len() / 2);
+    backend.ledger.append_all(first).await.expect("the ledger takes records");
+    backend.ledger.append_all(&[]).await.expect("nothing is taken too");
+    backend.ledger.append_all(second).await.expect("the ledger takes records");
+    let read = read_all(&*backend.ledger, records.len()).await;
+    assert_growing(&read);
+    assert_eq!(read.into_iter().map(|(_, record)| record).collect::<Vec<_>>(), records);
+}
+
 /// L2: appends at the same time leave no record out and none twice.
 pub async fn l2_concurrent_appends_are_complete(fixture: &dyn Fixture) {
     let backend = fixture.backend().await;

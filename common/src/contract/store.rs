@@ -9,7 +9,8 @@ mod replay;
 pub use history::{
     changes_are_hinted, check_says_whether_it_works, live_states_are_the_latest,
     s1_is_the_fold_of_its_events, s1_survives_restart, s2_applying_twice_is_applying_once,
-    s3_an_illegal_event_changes_nothing, s4_numbers_have_no_gaps,
+    s3_an_illegal_event_changes_nothing, s3_what_comes_before_an_illegal_event_stays,
+    s4_numbers_have_no_gaps,
 };
 pub use lists::{s5_filters_and_totals, s5_newest_and_in_service, s5_pages_are_complete_and_newest_first};
 pub use locks::{

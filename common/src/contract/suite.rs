@@ -37,6 +37,7 @@ macro_rules! contract_suite {
             $crate::contract_suite!(@laws $make, ledger: [
                 l1_survives_restart,
                 l2_ordered_and_exact,
+                l2_together_is_one_after_another,
                 l2_concurrent_appends_are_complete,
                 l3_resumes_exactly,
             ]);
@@ -45,6 +46,7 @@ macro_rules! contract_suite {
                 s1_survives_restart,
                 s2_applying_twice_is_applying_once,
                 s3_an_illegal_event_changes_nothing,
+                s3_what_comes_before_an_illegal_event_stays,
                 s4_numbers_have_no_gaps,
                 s5_pages_are_complete_and_newest_first,
                 s5_filters_and_totals,

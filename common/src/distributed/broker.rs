@@ -125,6 +125,15 @@ impl Broker {
         publish::publish(&self.shared, &publication).await
     }
 
+    /// Publishes in this order and waits until all are stored. Waiting for all at once costs little more than waiting
+    /// for one.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; any of them may be stored then, and any may be stored twice, or not at all.
+    pub(crate) async fn publish_all(&self, publications: &[Publication]) -> Result<(), PublishError> {
+        publish::publish_all(&self.shared, publications).await
+    }
+
     /// Takes messages from a queue, at most `prefetch` (at least 1) unsettled at once. Dropping it cancels.
     pub(crate) fn subscribe(&self, queue: QueueName, prefetch: u16) -> Subscription {
         subscription::subscribe(&self.shared, queue, prefetch)

@@ -26,17 +26,26 @@ impl StreamLedger {
 #[async_trait]
 impl Ledger for StreamLedger {
     async fn append(&self, record: &Record) -> Result<(), LedgerError> {
-        let body = serde_json::to_vec(record).map_err(|error| LedgerError::Unavailable {
-            reason: format!("the record cannot be written: {error}"),
-        })?;
-        self.broker.publish(Publication::record(Bytes::from(body))).await?;
+        self.broker.publish(encoded(record)?).await?;
         Ok(())
+    }
+
+    async fn append_all(&self, records: &[Record]) -> Result<(), LedgerError> {
+        let publications = records.iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.broker.publish_all(&publications).await?)
     }
 
     async fn read(&self, from: Offset, limit: usize) -> Result<Vec<(Offset, Record)>, LedgerError> {
         let entries = self.broker.read_stream(from.0.saturating_sub(1), limit.min(READ_MAX_RECORDS)).await?;
         entries.into_iter().map(|(offset, body)| decoded(offset, &body)).collect()
     }
+}
+
+fn encoded(record: &Record) -> Result<Publication, LedgerError> {
+    let body = serde_json::to_vec(record).map_err(|error| LedgerError::Unavailable {
+        reason: format!("the record cannot be written: {error}"),
+    })?;
+    Ok(Publication::record(Bytes::from(body)))
 }
 
 /// The record of an entry of the stream.

@@ -144,8 +144,13 @@ impl RedisStore {
 #[async_trait]
 impl Store for RedisStore {
     async fn apply(&self, record: &Record) -> Result<u64, StoreError> {
-        let applied = self.apply_directly(record).await;
+        let applied = self.apply_directly(std::slice::from_ref(record)).await;
         self.healed(applied).await
+    }
+
+    async fn apply_all(&self, records: &[Record]) -> Result<(), StoreError> {
+        let applied = self.apply_directly(records).await;
+        self.healed(applied.map(drop)).await
     }
 
     async fn deployment(&self, id: DeploymentId) -> Result<Option<Deployment>, StoreError> {

@@ -15,14 +15,20 @@ const READ_MAX_RECORDS: usize = 10_000;
 #[async_trait]
 impl Ledger for Shared {
     async fn append(&self, record: &Record) -> Result<(), LedgerError> {
-        let (body, record) = (to_json("record", record)?, record.clone());
-        let told = record.clone();
+        self.append_all(std::slice::from_ref(record)).await
+    }
+
+    async fn append_all(&self, records: &[Record]) -> Result<(), LedgerError> {
+        let with_body = |record: &Record| Ok((to_json("record", record)?, record.clone()));
+        let written = records.iter().map(with_body).collect::<Result<Vec<_>, Fault>>()?;
+        let told = records.to_vec();
         let appended = self.write_and_hint(
-            move |connection| append(connection, &record, &body),
-            move |hints| hints.recorded(&told),
+            move |connection| {
+                written.iter().try_for_each(|(body, record)| append(connection, record, body).map(drop))
+            },
+            move |hints| told.iter().for_each(|record| hints.recorded(record)),
         );
-        appended.await?;
-        Ok(())
+        Ok(appended.await?)
     }
 
     async fn read(&self, from: Offset, limit: usize) -> Result<Vec<(Offset, Record)>, LedgerError> {

@@ -150,6 +150,9 @@ pub struct StageReport {
     /// Its latest words: progress, why it waits, why it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Whether something it began outside may have been done, though nobody knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outcome_unknown: bool,
 }
 
 impl StageReport {
@@ -163,6 +166,7 @@ impl StageReport {
             started_at: None,
             finished_at: None,
             message: None,
+            outcome_unknown: false,
         }
     }
 

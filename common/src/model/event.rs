@@ -67,6 +67,9 @@ pub enum EventKind {
         until: Timestamp,
         /// What it waits for.
         reason: String,
+        /// Whether what the stage began outside may have been done. Then the stage cannot fail for being unable to look.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        outcome_unknown: bool,
     },
     /// The job did what it was for.
     Succeeded,

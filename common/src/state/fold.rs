@@ -226,7 +226,7 @@ fn next_job_state(job: &Job, event: &Event) -> Result<Option<JobState>, Illegal>
             Some(_) => Err(Illegal::WrongStage { event: name, stage: *stage }),
             None => Err(wrong_state()),
         },
-        EventKind::StageWaiting { stage, attempt, until, reason } => {
+        EventKind::StageWaiting { stage, attempt, until, reason, outcome_unknown: _ } => {
             require_ahead(*stage)?;
             Ok(Some(JobState::Waiting {
                 stage: *stage,
@@ -272,12 +272,16 @@ fn report_stage(deployment: &mut Deployment, event: &Event) {
             report.status = if skipped.is_some() { StageStatus::Skipped } else { StageStatus::Succeeded };
             report.finished_at = Some(event.at);
             report.message = skipped.clone().or_else(|| report.message.clone());
+            report.outcome_unknown = false;
         }),
-        EventKind::StageWaiting { stage, attempt, reason, .. } => update(deployment, *stage, &|report| {
-            report.status = StageStatus::Waiting;
-            report.attempts = *attempt;
-            report.message = Some(reason.clone());
-        }),
+        EventKind::StageWaiting { stage, attempt, reason, outcome_unknown, .. } => {
+            update(deployment, *stage, &|report| {
+                report.status = StageStatus::Waiting;
+                report.attempts = *attempt;
+                report.message = Some(reason.clone());
+                report.outcome_unknown = *outcome_unknown;
+            });
+        }
         EventKind::Failed { failure } => update(deployment, failure.stage, &|report| {
             report.status = StageStatus::Failed;
             report.finished_at = Some(event.at);

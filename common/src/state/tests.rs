@@ -39,7 +39,13 @@ fn finished(stage: Stage) -> EventKind {
 }
 
 fn waiting(stage: Stage) -> EventKind {
-    EventKind::StageWaiting { stage, attempt: 2, until: at(99), reason: "the registry is away".to_owned() }
+    EventKind::StageWaiting {
+        stage,
+        attempt: 2,
+        until: at(99),
+        reason: "the registry is away".to_owned(),
+        outcome_unknown: false,
+    }
 }
 
 fn failed(stage: Stage) -> EventKind {

@@ -219,6 +219,7 @@ macro_rules! gated {
 
 gated! {
     async fn apply(record: &Record) -> u64;
+    async fn apply_all(records: &[Record]) -> ();
     async fn deployment(id: DeploymentId) -> Option<Deployment>;
     async fn deployments(filter: &DeploymentFilter, page: &Page) -> DeploymentPage;
     async fn job(id: JobId) -> Option<Job>;

@@ -42,7 +42,7 @@ impl Scenario {
 
 const MOMENTS: [&str; 3] = ["before", "inside", "after"];
 /// Writes of one job to ledger and store beyond the first one at which it is killed too.
-const LATER_WRITES: std::ops::RangeInclusive<u32> = 2..=6;
+const LATER_WRITES: std::ops::RangeInclusive<u32> = 2..=4;
 
 fn scenario(place: Place) -> Scenario {
     match place {

@@ -28,12 +28,25 @@ const ENGINE_LATENCY: Duration = Duration::from_millis(120);
 const BYTES_PER_S: u64 = 50_000_000;
 /// How long the line stays cut.
 const OUTAGE: Duration = Duration::from_millis(700);
+/// Attempts after which a job whose host is away fails, and how often it must have waited in a long outage: more often
+/// than the attempts allow.
+const ATTEMPTS_MAX: &str = "2";
+const WAITS_OUTLASTED: usize = 4;
 /// Longest wait for the effect.
 const EFFECT_TIMEOUT: Duration = Duration::from_secs(60);
 const END_TIMEOUT: Duration = Duration::from_secs(90);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-pub(crate) async fn push() -> anyhow::Result<()> {
+/// How long the Git host stays away after it took the push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outage {
+    /// For a moment.
+    Short,
+    /// Until the job has waited more often than it has attempts.
+    OutlastsAttempts,
+}
+
+pub(crate) async fn push(outage: Outage) -> anyhow::Result<()> {
     let git = GitServer::start().await?;
     let repository = "group/unknown";
     let url = git.create_repo(repository, &[TreeFile::new("index.html", "<p>unknown\n")]).await?;
@@ -44,12 +57,18 @@ pub(crate) async fn push() -> anyhow::Result<()> {
     let line = Line::start(address).await?;
     let url = url.replace(address, &line.address().to_string());
     let options = services::options().await?.variable(LAST_STAGE_VARIABLE, "commit");
+    let options = options.variable("SLIPWAY__WORKER__ATTEMPTS_MAX", ATTEMPTS_MAX);
     let slipway = DistributedSlipway::start(options).await?;
     line.slow(BYTES_PER_S, LATENCY);
     let (deployment, job) = slipway.api(0)?.accept(&json!({ "repository_url": url }), None).await?;
     let accepted = Accepted { job: job.clone(), deployment: deployment.clone() };
     wait_until("the push", async || Ok(git.tip(repository, "main").await? != before)).await?;
-    lose_the_answer(&line, &slipway, &accepted, "commit").await?;
+    cut_before_the_answer(&line, &slipway, &accepted, "commit").await?;
+    match outage {
+        Outage::Short => tokio::time::sleep(OUTAGE).await,
+        Outage::OutlastsAttempts => outlast_attempts(&slipway, &accepted).await?,
+    }
+    line.heal().await?;
     let told = slipway.api(0)?.wait_terminal(&deployment, END_TIMEOUT).await?;
     never_failed(&slipway, &accepted, &told).await?;
     let wanted = vec![(EffectKind::Commit, format!("{repository} refs/heads/main"))];
@@ -57,6 +76,22 @@ pub(crate) async fn push() -> anyhow::Result<()> {
     let violations = check(&[history], &commits(&git, repository).await?);
     ensure!(violations.is_empty(), "{violations:#?}\n{}", slipway.logs());
     Ok(())
+}
+
+/// Until the job has waited so often, or has ended.
+async fn outlast_attempts(slipway: &DistributedSlipway, accepted: &Accepted) -> anyhow::Result<()> {
+    let waits = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    wait_until("waiting for the host", async || {
+        let (_, told) = slipway.api(0)?.deployment(&accepted.deployment).await?;
+        let jobs = told["jobs"].as_array().into_iter().flatten();
+        let job = jobs.into_iter().find(|it| it["id"] == accepted.job.as_str()).context("no job")?;
+        let mut waits = waits.lock().map_err(|_| anyhow::anyhow!("a look panicked"))?;
+        if job["state"]["status"] == "waiting" {
+            waits.insert(told["updated_at"].to_string());
+        }
+        Ok(waits.len() >= WAITS_OUTLASTED || ended_as(job).is_some())
+    })
+    .await
 }
 
 pub(crate) async fn manifest(host: &str) -> anyhow::Result<()> {
@@ -124,14 +159,24 @@ async fn lose_the_answer(
     accepted: &Accepted,
     stage: &str,
 ) -> anyhow::Result<()> {
+    cut_before_the_answer(line, slipway, accepted, stage).await?;
+    tokio::time::sleep(OUTAGE).await;
+    line.heal().await
+}
+
+async fn cut_before_the_answer(
+    line: &Line,
+    slipway: &DistributedSlipway,
+    accepted: &Accepted,
+    stage: &str,
+) -> anyhow::Result<()> {
     line.cut().await?;
     let (_, told) = slipway.api(0)?.deployment(&accepted.deployment).await?;
     let stages = told["stages"].as_array().cloned().unwrap_or_default();
     let reached = stages.iter().find(|it| it["stage"] == stage);
     let heard = reached.is_none_or(|it| it["status"] == "succeeded");
     ensure!(!heard, "the answer to {stage} arrived before the line was cut: {told:#}");
-    tokio::time::sleep(OUTAGE).await;
-    line.heal().await
+    Ok(())
 }
 
 /// The job succeeded, and at no time said anything else.

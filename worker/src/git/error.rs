@@ -291,6 +291,19 @@ impl GitError {
         }
     }
 
+    /// Whether the host could not be asked, or did not say.
+    #[must_use]
+    pub fn is_host_away(&self) -> bool {
+        matches!(
+            self,
+            Self::HostUnknown { .. }
+                | Self::Unreachable { .. }
+                | Self::HostFailed { .. }
+                | Self::Timeout { .. }
+                | Self::TooSlow { .. }
+        )
+    }
+
     /// What a person can do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {

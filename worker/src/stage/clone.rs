@@ -7,9 +7,6 @@ use super::{Run, StageError, StageResult};
 use crate::failpoint::{self, Moment, Place};
 
 pub(super) async fn perform(run: &Run<'_>, spec: &DeploymentSpec) -> Result<StageResult, StageError> {
-    if spec.image.is_some() {
-        return Ok(StageResult::skipped("an image was given; there is nothing to clone"));
-    }
     let source = Source::open(run, spec).await?;
     run.say(&format!("Reading {}", spec.repository.as_str()));
     let resolved = source.mirror.resolve(&spec.reference, source.credential.as_ref()).await?;

@@ -27,22 +27,11 @@ pub(super) async fn perform(
     spec: &DeploymentSpec,
     facts: &Facts,
 ) -> Result<StageResult, StageError> {
-    if spec.image.is_some() {
-        return Ok(StageResult::skipped("an image was given; there is nothing to commit"));
-    }
     let pinned = required(facts.source.as_ref(), Stage::Clone)?;
-    let template = required(facts.template.as_ref(), Stage::Template)?;
-    let unchanged = |revision: String, why: &str| StageResult {
-        facts: commit_facts(CommitFact { revision, generated: false, branch: None, merge_request: None }),
-        skipped: Some(why.to_owned()),
-    };
-    if template.generated.is_empty() {
-        return Ok(unchanged(pinned.revision.clone(), "nothing was generated"));
-    }
     let source = Source::open(run, spec).await?;
     let Some(revision) = commit_on(run, spec, &source, &pinned.revision, pinned.branch.as_deref()).await?
     else {
-        return Ok(unchanged(pinned.revision.clone(), "nothing is missing"));
+        return Ok(unchanged(&pinned.revision, "nothing is missing"));
     };
     let branch = pinned.branch.as_deref().and_then(|branch| BranchName::parse(branch).ok());
     let fact = match (spec.commit, branch) {
@@ -56,6 +45,19 @@ pub(super) async fn perform(
         }
     };
     Ok(StageResult::of(commit_facts(fact)))
+}
+
+/// What comes of the stage when no file is missing.
+pub(super) fn nothing_generated(facts: &Facts) -> Option<StageResult> {
+    let (pinned, template) = (facts.source.as_ref()?, facts.template.as_ref()?);
+    template.generated.is_empty().then(|| unchanged(&pinned.revision, "nothing was generated"))
+}
+
+/// The pinned commit as it is.
+fn unchanged(revision: &str, why: &str) -> StageResult {
+    let revision = revision.to_owned();
+    let fact = CommitFact { revision, generated: false, branch: None, merge_request: None };
+    StageResult { facts: commit_facts(fact), skipped: Some(why.to_owned()) }
 }
 
 fn commit_facts(fact: CommitFact) -> Facts {

@@ -12,9 +12,6 @@ pub(super) async fn perform(
     spec: &DeploymentSpec,
     facts: &Facts,
 ) -> Result<StageResult, StageError> {
-    if spec.image.is_some() {
-        return Ok(StageResult::skipped("an image was given; there is nothing to generate"));
-    }
     let pinned = required(facts.source.as_ref(), Stage::Clone)?;
     let source = Source::open(run, spec).await?;
     let tree = source.tree(&pinned.revision, pinned.branch.as_deref()).await?;

@@ -61,6 +61,26 @@ pub async fn s2_applying_twice_is_applying_once(fixture: &dyn Fixture) {
     assert_eq!(history.len(), events.len() + 1, "no event is there twice");
 }
 
+/// S3: of records that are applied together, those before an illegal one are folded, and those after it are not.
+pub async fn s3_what_comes_before_an_illegal_event_stays(fixture: &dyn Fixture) {
+    let backend = fixture.backend().await;
+    let message = accepted(fixture, &backend, "shop").await;
+    let events = course(&message, 1, message.accepted_at);
+    let (before, after) = events.split_at(2);
+    let mut together = before.to_vec();
+    together.push(illegal(&message));
+    together.push(after[0].clone());
+    let records: Vec<Record> = together.into_iter().map(Record::Event).collect();
+    let refused = backend.store.apply_all(&records).await;
+    assert!(matches!(refused, Err(StoreError::Illegal(_))), "gave {refused:?}");
+    assert_eq!(deployment(&backend, message.deployment).await, fold(&message, before));
+    backend.store.apply_all(&[]).await.expect("nothing is taken too");
+    let rest: Vec<Record> = after.iter().cloned().map(Record::Event).collect();
+    backend.store.apply_all(&rest).await.expect("they are legal now");
+    backend.store.apply_all(&rest).await.expect("a repetition is fine");
+    assert_eq!(deployment(&backend, message.deployment).await, fold(&message, &events));
+}
+
 /// S3: an illegal event changes nothing, and every attempt is told why.
 pub async fn s3_an_illegal_event_changes_nothing(fixture: &dyn Fixture) {
     let backend = fixture.backend().await;

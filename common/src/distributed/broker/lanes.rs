@@ -1,8 +1,9 @@
-//! Channels for publications: each carries one at a time, many are open at once.
+//! Channels for publications: each carries those of one caller at a time, many are open at once.
 //!
 //! One channel for all would confuse answers. The client library numbers a publication and queues its frames in two
 //! steps, so two callers may swap numbers; and it hands a returned message to whichever confirmation comes next, so
-//! a message that reached no queue could count as confirmed. With one publication per channel neither can happen.
+//! a message that reached no queue could count as confirmed. With one caller per channel, whose publications are stored
+//! all or not, neither matters.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -30,12 +30,22 @@ enum Attempt {
 
 /// Publishes; counts the outcome.
 pub(super) async fn publish(shared: &Shared, publication: &Publication) -> Result<Uuid, PublishError> {
-    let outcome = attempts(shared, publication).await;
+    let mut ids = publish_in_order(shared, std::slice::from_ref(publication)).await?;
+    ids.pop().ok_or_else(|| PublishError::Unknown { reason: "nothing was published".to_owned() })
+}
+
+/// Publishes in order, on one channel; counts the outcome.
+pub(super) async fn publish_all(shared: &Shared, publications: &[Publication]) -> Result<(), PublishError> {
+    publish_in_order(shared, publications).await.map(drop)
+}
+
+async fn publish_in_order(shared: &Shared, publications: &[Publication]) -> Result<Vec<Uuid>, PublishError> {
+    let outcome = attempts(shared, publications).await;
     let meters = &shared.meters;
     match &outcome {
-        Ok(_) => {
-            count(&meters.confirmed);
-            if publication.exchange == Exchange::Intake {
+        Ok(ids) => {
+            ids.iter().for_each(|_| count(&meters.confirmed));
+            if publications.iter().any(|publication| publication.exchange == Exchange::Intake) {
                 shared.ledger_holds_some.store(true, Ordering::Release);
             }
         }
@@ -51,15 +61,15 @@ pub(super) async fn publish(shared: &Shared, publication: &Publication) -> Resul
     outcome
 }
 
-async fn attempts(shared: &Shared, publication: &Publication) -> Result<Uuid, PublishError> {
+async fn attempts(shared: &Shared, publications: &[Publication]) -> Result<Vec<Uuid>, PublishError> {
     let begun = Instant::now();
     let deadline = begun + shared.settings.confirm_timeout;
     let patience = deadline.min(begun + RECONNECT_WAIT);
     loop {
         let session = shared.session_by(patience).await?;
-        let id = Uuid::now_v7();
-        match attempt(shared, &session, publication, id, deadline).await {
-            Attempt::Answered(answer) => return answer.map(|()| id),
+        let ids: Vec<Uuid> = publications.iter().map(|_| Uuid::now_v7()).collect();
+        match attempt(shared, &session, publications, &ids, deadline).await {
+            Attempt::Answered(answer) => return answer.map(|()| ids),
             Attempt::NotSent(reason) if Instant::now() >= patience => {
                 return Err(PublishError::Unavailable { reason });
             }
@@ -71,8 +81,8 @@ async fn attempts(shared: &Shared, publication: &Publication) -> Result<Uuid, Pu
 async fn attempt(
     shared: &Shared,
     session: &Session,
-    publication: &Publication,
-    id: Uuid,
+    publications: &[Publication],
+    ids: &[Uuid],
     deadline: Instant,
 ) -> Attempt {
     let lane = match timeout_at(deadline, session.lanes.take(&session.publishing.connection)).await {
@@ -80,36 +90,50 @@ async fn attempt(
         Ok(Err(error)) => return Attempt::NotSent(error.to_string()),
         Err(_) => return Attempt::NotSent("all channels are busy".to_owned()),
     };
-    let sent = timeout_at(deadline, send(shared, &lane, publication, id)).await;
+    let sent = timeout_at(deadline, send(shared, &lane, publications, ids)).await;
     match sent {
-        Ok(Ok(confirmation)) => {
+        Ok(Ok(confirmations)) => {
             lane.put_back();
-            Attempt::Answered(judge(shared, publication, confirmation))
+            let mut answers = publications.iter().zip(confirmations);
+            let all_stored = answers.try_for_each(|(publication, told)| judge(shared, publication, told));
+            Attempt::Answered(all_stored)
         }
-        Ok(Err(error)) if reply_code(&error) == Some(NOT_FOUND) => {
-            Attempt::Answered(Err(unroutable(shared, publication)))
-        }
+        Ok(Err(error)) if reply_code(&error) == Some(NOT_FOUND) => match publications.first() {
+            Some(publication) => Attempt::Answered(Err(unroutable(shared, publication))),
+            None => Attempt::Answered(Ok(())),
+        },
         Ok(Err(error)) if was_not_sent(&error) => Attempt::NotSent(error.to_string()),
         Ok(Err(error)) => Attempt::Answered(Err(PublishError::Unknown { reason: error.to_string() })),
         Err(_) => Attempt::Answered(Err(overdue(shared, session))),
     }
 }
 
+/// Sends all of them before it waits for the first answer. Nobody else sends on the lane, so the order is kept.
 async fn send(
     shared: &Shared,
     lane: &Lane<'_>,
-    publication: &Publication,
-    id: Uuid,
-) -> lapin::Result<Confirmation> {
-    let exchange = shared.topology.exchange(publication.exchange);
-    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-    let properties = publication.properties(id);
-    let key = publication.key.as_str().into();
-    let sent = lane.channel.basic_publish(exchange.into(), key, options, &publication.body, properties);
-    sent.await?.await
+    publications: &[Publication],
+    ids: &[Uuid],
+) -> lapin::Result<Vec<Confirmation>> {
+    let mut sent = Vec::with_capacity(publications.len());
+    for (publication, id) in publications.iter().zip(ids) {
+        let exchange = shared.topology.exchange(publication.exchange);
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let properties = publication.properties(*id);
+        let key = publication.key.as_str().into();
+        let sending =
+            lane.channel.basic_publish(exchange.into(), key, options, &publication.body, properties);
+        sent.push(sending.await?);
+    }
+    let mut confirmations = Vec::with_capacity(sent.len());
+    for confirmation in sent {
+        confirmations.push(confirmation.await?);
+    }
+    Ok(confirmations)
 }
 
-/// Only an acknowledgement without a returned message means stored: a message no queue took is acknowledged too.
+/// Only an acknowledgement without a returned message means stored: a message no queue took is acknowledged too. Which
+/// of several sent together was returned is not known, as the client attaches it to any of them.
 fn judge(shared: &Shared, publication: &Publication, confirmation: Confirmation) -> Result<(), PublishError> {
     match confirmation {
         Confirmation::Ack(None) => Ok(()),

@@ -59,43 +59,57 @@ type Loaded = (
 );
 
 impl RedisStore {
-    /// Applies one record ahead of the ledger; answers an event's number, 0 for other records.
-    pub(super) async fn apply_directly(&self, record: &Record) -> Result<u64, StoreError> {
+    /// Applies records ahead of the ledger, in order, until one is refused; answers the last event's number, 0 when
+    /// the last is no event.
+    pub(super) async fn apply_directly(&self, records: &[Record]) -> Result<u64, StoreError> {
         for attempt in 0..ATTEMPTS_MAX {
             pause(attempt).await;
-            let (mut desk, ready) = self.lay_out(std::slice::from_ref(record)).await?;
+            let (mut desk, ready) = self.lay_out(records).await?;
             if !ready {
                 return Err(RedisFault::NotRebuilt.into());
             }
-            let number = match record {
-                Record::Event(event) => match desk.known(event.id) {
-                    Known::Folded(number) => return Ok(number),
-                    Known::Refused(after) => {
-                        let history = self.history(event.deployment, after).await?;
-                        return Err(refusal(&history, event));
+            let (mut told, mut outcome) = (Vec::new(), Ok(0));
+            for record in records {
+                match self.take_ahead(&mut desk, record).await {
+                    Ok((number, is_new)) => {
+                        outcome = Ok(number);
+                        told.extend(is_new.then_some(record));
                     }
-                    Known::New => self.fold_new(&mut desk, event)?,
-                },
-                Record::CredentialStored(_)
-                | Record::CredentialDeleted { .. }
-                | Record::TokenCreated(_)
-                | Record::TokenRevoked { .. }
-                | Record::JobBuried(_)
-                | Record::JobUnburied { .. } => {
-                    desk.take(record)?;
-                    0
+                    Err(error) => {
+                        outcome = Err(error);
+                        break;
+                    }
                 }
-            };
+            }
+            if told.is_empty() {
+                return outcome;
+            }
             match self.commit(&desk.plan(None, false)?).await? {
                 Committed::Done => {
-                    self.tell(record);
-                    return Ok(number);
+                    told.into_iter().for_each(|record| self.tell(record));
+                    return outcome;
                 }
                 Committed::Conflict => {}
                 Committed::Gone => return Err(RedisFault::NotRebuilt.into()),
             }
         }
         Err(StoreError::Unavailable { reason: "others keep writing to the same deployment".to_owned() })
+    }
+
+    /// Takes one record onto the desk; answers an event's number, and whether there is something to write.
+    async fn take_ahead(&self, desk: &mut Desk, record: &Record) -> Result<(u64, bool), StoreError> {
+        let Some(event) = event_of(record) else {
+            desk.take(record)?;
+            return Ok((0, true));
+        };
+        match desk.known(event.id) {
+            Known::Folded(number) => Ok((number, false)),
+            Known::Refused(after) => {
+                let history = self.history(event.deployment, after).await?;
+                Err(refusal(&history, event))
+            }
+            Known::New => Ok((self.fold_new(desk, event)?, true)),
+        }
     }
 
     /// Folds an event ahead of the ledger. What the history does not know of yet, the ledger may bring at once.

@@ -11,6 +11,7 @@ crate::contract_suite!(@laws Installation::make, store: [
     s1_survives_restart,
     s2_applying_twice_is_applying_once,
     s3_an_illegal_event_changes_nothing,
+    s3_what_comes_before_an_illegal_event_stays,
     s4_numbers_have_no_gaps,
     s5_pages_are_complete_and_newest_first,
     s5_filters_and_totals,
