@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # chaos.sh: builds the programs with their test switches and runs slipway-chaos. CHAOS_JOBS (10000), CHAOS_FAULTS (100),
-# CHAOS_SEED (random), CHAOS_NODES (3), CHAOS_APIS (2), CHAOS_WORKERS (3), CHAOS_RATE (10 jobs a second), CHAOS_PLANT
+# CHAOS_SEED (random), CHAOS_NODES (3), CHAOS_APIS (2), CHAOS_WORKERS (3), CHAOS_RATE (4 jobs a second), CHAOS_PLANT
 # (none) and CHAOS_DIR (target/chaos) change it. Exits with 1 on any violation.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -16,9 +16,12 @@ async fn refusal(settings: BrokerSettings) -> String {
     let broker = Broker::start(settings);
     let begun = Instant::now();
     let reason = loop {
-        match broker.state() {
-            BrokerState::Away { reason } if reason != "not connected yet" => break reason,
-            state => assert!(begun.elapsed() < PATIENCE, "not refused: {state:?}"),
+        let state = broker.state();
+        assert!(begun.elapsed() < PATIENCE, "not refused: {state:?}");
+        if let BrokerState::Away { reason } = state
+            && reason != "not connected yet"
+        {
+            break reason;
         }
         sleep(std::time::Duration::from_millis(20)).await;
     };
