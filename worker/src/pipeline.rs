@@ -196,7 +196,7 @@ async fn after_failure(
     let failure = error.failure(stage, run.journal.tail(stage, FAILURE_LOG_LINES_MAX).await);
     // A full disk of this worker is no failure of the job: others have room.
     let is_own_disk = error.is_disk_full() && run.tools.disk.is_full().await;
-    let outcome_unknown = error.is_outcome_unknown() || is_still_unknown(run, deployment, stage, error);
+    let outcome_unknown = is_outcome_unknown(run, deployment, stage, error);
     let class = if is_own_disk || outcome_unknown { FailureClass::Stale } else { error.class() };
     match decide(class, attempt, &run.tools.settings.retry, jitter(run, attempt)) {
         Decision::Retry { after } => {
@@ -219,14 +219,17 @@ async fn after_failure(
     }
 }
 
-/// Whether an earlier run may have pushed, and this one could not ask the host: that it cannot be reached says nothing
-/// about the push, however often it is tried.
-fn is_still_unknown(run: &Run<'_>, deployment: &Deployment, stage: Stage, error: &StageError) -> bool {
+/// Whether this run may have pushed; or an earlier one may, and this one could not ask the host: that it cannot be
+/// reached says nothing about the push, however often it is tried.
+fn is_outcome_unknown(run: &Run<'_>, deployment: &Deployment, stage: Stage, error: &StageError) -> bool {
+    if Plant::TimeoutIsFailure.is_planted() {
+        return false;
+    }
     let state = deployment.job(run.message.id).map(|job| &job.state);
     // A run that ended without a word was killed or cut off, perhaps while it pushed.
     let was_cut_off = matches!(state, Some(JobState::Running { stage: running, .. }) if *running == stage);
     let was_unknown = was_cut_off || deployment.stage(stage).is_some_and(|report| report.outcome_unknown);
-    stage == Stage::Commit && was_unknown && error.is_host_away() && !Plant::TimeoutIsFailure.is_planted()
+    error.is_outcome_unknown() || (stage == Stage::Commit && was_unknown && error.is_host_away())
 }
 
 /// Ready some time after the run was told to stop.
