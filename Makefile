@@ -25,8 +25,8 @@ chaos: setup ## Many jobs under random faults of every part; CHAOS_JOBS, CHAOS_F
 	@scripts/chaos.sh
 
 test-rabbitmq-4: setup ## Run the suites of the distributed form on RabbitMQ 4 of the distribution's next release; needs root
-	scripts/with-rabbitmq-4.sh cargo test --locked -p slipway-common --lib distributed
-	scripts/with-rabbitmq-4.sh cargo test --locked -p slipway-integration-tests --test harness --test chaos_plants \
+	scripts/with-rabbitmq-4.sh cargo test --locked --workspace --lib distributed
+	scripts/with-rabbitmq-4.sh cargo test --locked --workspace --test harness --test chaos_plants \
 	  --test faults_dependencies --test faults_durability --test faults_idempotency --test faults_load --test faults_upgrade
 
 bench: setup ## Measure; one line per figure: bench <name> <value> <unit> goal <goal> met|missed

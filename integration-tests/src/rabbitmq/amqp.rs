@@ -16,7 +16,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for an operation on a connection that stands.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 /// A stream has been read to its end when nothing came for this long.
-const STREAM_IDLE: Duration = Duration::from_millis(500);
+const STREAM_IDLE: Duration = Duration::from_secs(2);
 const STREAM_PREFETCH: u16 = 500;
 const CLOSED_NORMALLY: u16 = 200;
 
