@@ -24,11 +24,10 @@ use crate::chaos::Site;
 use crate::distributed::{DistributedOptions, DistributedSlipway, ended_as};
 use crate::effects::{Effect, Ended, JobHistory, Violation, ViolationKind, check};
 use crate::line::Line;
+use crate::pace;
 use crate::rabbitmq::RabbitMq;
 use crate::redis_server::{RedisOptions, RedisServer};
 
-/// Bounds are checked with this factor for a busy machine, unless a test says otherwise.
-pub const MARGIN: u32 = 2;
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// One test at a time: each of them needs the whole machine.
@@ -151,6 +150,7 @@ impl Ground {
         redis: RedisServer,
         extra: Vec<(String, String)>,
     ) -> anyhow::Result<Self> {
+        pace::watch();
         let broker_line = Line::start(broker.address().to_string()).await?;
         let redis_line = Line::start(redis.address().to_string()).await?;
         let site = Site::start(plan.jobs).await?;

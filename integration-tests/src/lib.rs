@@ -8,6 +8,7 @@ pub mod effects;
 pub mod git_server;
 pub mod ground;
 pub mod line;
+pub mod pace;
 pub mod process_control;
 pub mod programs;
 pub mod rabbitmq;

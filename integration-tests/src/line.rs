@@ -61,6 +61,7 @@ struct Wanted {
 struct Actual {
     listening: bool,
     connections: usize,
+    accepted: u64,
     epoch: u64,
 }
 
@@ -98,6 +99,12 @@ impl Line {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.actual.borrow().connections
+    }
+
+    /// The connections clients have made since the line exists.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.actual.borrow().accepted
     }
 
     /// Resets every connection (to both ends) and refuses new ones. Bytes under way are lost.
@@ -189,7 +196,7 @@ async fn serve(
 ) {
     let mut connections: JoinSet<u64> = JoinSet::new();
     let mut listener: Option<TcpListener> = None;
-    let mut epoch = 0;
+    let (mut epoch, mut accepted) = (0, 0);
     loop {
         let now = *wanted.borrow_and_update();
         if now.epoch != epoch {
@@ -202,7 +209,8 @@ async fn serve(
             (_, Some(listener)) => Some(listener),
             (_, None) => listen(address).await,
         };
-        actual.send_replace(Actual { listening: listener.is_some(), connections: connections.len(), epoch });
+        let (listening, connections_now) = (listener.is_some(), connections.len());
+        actual.send_replace(Actual { listening, connections: connections_now, accepted, epoch });
         let retry = listener.is_none() && now.mode != Mode::Cut;
         tokio::select! {
             biased;
@@ -210,6 +218,7 @@ async fn serve(
             _ = connections.join_next(), if !connections.is_empty() => {}
             client = accept(listener.as_ref()) => {
                 if let Some(client) = client {
+                    accepted += 1;
                     connections.spawn(carry(client, target.clone(), wanted.clone(), epoch));
                 }
             }

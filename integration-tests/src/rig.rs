@@ -17,6 +17,7 @@ use crate::chaos::Site;
 use crate::distributed::{ApiClient, DistributedOptions, DistributedSlipway, SlipwayPart, ended_as};
 use crate::effects::{Ended, JobHistory, Violation, check};
 use crate::line::Line;
+use crate::pace;
 use crate::rabbitmq::RabbitMq;
 use crate::redis_server::{RedisOptions, RedisServer};
 
@@ -78,6 +79,7 @@ impl Rig {
         broker: Arc<RabbitMq>,
         tune: impl FnOnce(DistributedOptions) -> DistributedOptions,
     ) -> anyhow::Result<Self> {
+        pace::watch();
         let site = Site::start(jobs).await.context("making the repositories")?;
         let redis = RedisServer::start(RedisOptions::default()).await.context("starting Redis")?;
         let host = site.git().base_url();
@@ -295,19 +297,20 @@ impl Rig {
         try_join_all(self.slipway.parts().map(SlipwayPart::start)).await.map(drop)
     }
 
-    /// The result, with the ends of all logs when it is an error.
+    /// The result; an error first in its own words, then with the ends of all logs.
     ///
     /// # Errors
     /// Those of the result.
     pub fn explained<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<T> {
-        result.with_context(|| {
+        result.map_err(|error| {
             let tail = |part: &SlipwayPart| {
                 let log = part.log();
                 let lines: Vec<&str> = log.lines().collect();
                 let shown = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
                 format!("---- {}\n{shown}\n", part.name())
             };
-            self.slipway.parts().map(tail).collect::<String>()
+            let logs: String = self.slipway.parts().map(tail).collect();
+            anyhow::anyhow!("{error:#}\n{logs}")
         })
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipway_integration_tests::ground::{Ground, MARGIN, Plan, turn};
+use slipway_integration_tests::ground::{Ground, Plan, turn};
+use slipway_integration_tests::pace::allowed;
 use slipway_integration_tests::rabbitmq::{RabbitMq, RabbitOptions};
 use slipway_integration_tests::redis_server::{RedisOptions, RedisServer};
 use tokio::time::Instant;
@@ -87,7 +88,7 @@ async fn f3_consumer_cancelled_or_channel_closed() {
     println!(
         "F3: {CANCELS} cancels, consuming again within {slowest:?}; after {ABSENCES} absences within {after_absence:?}"
     );
-    assert!(slowest.max(after_absence) <= CONSUMING_MAX * MARGIN, "{slowest:?}, {after_absence:?}");
+    assert!(slowest.max(after_absence) <= allowed(CONSUMING_MAX), "{slowest:?}, {after_absence:?}");
     ground.expect_all_good(&jobs, ENDS_MAX).await.unwrap();
     let cancelled = resubscribed(&ground).await - before;
     assert!(cancelled >= u64::try_from(CANCELS + ABSENCES).unwrap(), "subscribed again {cancelled} times");
@@ -96,7 +97,7 @@ async fn f3_consumer_cancelled_or_channel_closed() {
     let closed = closed_channels(&ground).await;
     set_consumer_timeout(&ground, USUAL_TIMEOUT_MS, USUAL_TICK_MS).await;
     println!("F3: {CLOSES} channels closed with 406, consuming again within {closed:?}");
-    assert!(closed <= CONSUMING_MAX * MARGIN, "{closed:?}");
+    assert!(closed <= allowed(CONSUMING_MAX), "{closed:?}");
 }
 
 /// Holds a delivery until its channel is closed, several times; answers the longest time without a consumer.

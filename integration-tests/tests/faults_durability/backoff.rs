@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use slipway_common::model::EventKind;
 use slipway_integration_tests::effects::Ended;
 use slipway_integration_tests::git_server::Fault;
+use slipway_integration_tests::pace::allowed;
 use slipway_integration_tests::rabbitmq::RabbitMq;
 use slipway_integration_tests::rig::{Accepted, Rig, events_of, p99};
 use tokio::time::Instant;
@@ -77,7 +78,7 @@ async fn d13(rig: &Rig) -> anyhow::Result<()> {
         before * 2 < JOBS,
         "{before} jobs were due before the workers were restarted: the back-off is too short"
     );
-    ensure!(worst <= LATE_MAX, "{worst:?} late at worst: {lateness:?}");
+    ensure!(worst <= allowed(LATE_MAX), "{worst:?} late at worst: {lateness:?}");
     eprintln!(
         "figure d13: {JOBS} jobs in back-off over a restart of all workers: none early, p99 {most:?} late, worst {worst:?} (bound 5 s); {due_while_down} were due before the workers were back"
     );

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use slipway_integration_tests::effects::Ended;
 use slipway_integration_tests::git_server::Fault;
-use slipway_integration_tests::ground::{
-    Accepted, Answer, Ground, MARGIN, Plan, percentile, resident_bytes, turn,
-};
+use slipway_integration_tests::ground::{Accepted, Answer, Ground, Plan, percentile, resident_bytes, turn};
+use slipway_integration_tests::pace::allowed;
 use tokio::time::Instant;
 
 /// O1: how long each phase lasts; 30 minutes in the requirement.
@@ -146,7 +145,7 @@ async fn o2_queue_at_its_limit() {
         refused.len(),
         percentile(&refused, 990)
     );
-    assert!(percentile(&refused, 990) <= Duration::from_secs(3) * MARGIN);
+    assert!(percentile(&refused, 990) <= allowed(Duration::from_secs(3)));
 
     let told: Vec<Accepted> = accepted.iter().map(Accepted::of).collect();
     ground.slipway.worker_process(0).unwrap().start_again().await.unwrap();

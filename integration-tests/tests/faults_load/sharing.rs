@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use slipway_integration_tests::ground::{Accepted, Ground, MARGIN, Plan, turn};
+use slipway_integration_tests::ground::{Accepted, Ground, Plan, turn};
+use slipway_integration_tests::pace::allowed;
 use tokio::time::Instant;
 
 /// O3: jobs of the one project; 10,000 in the requirement.
@@ -53,7 +54,7 @@ async fn o3_one_project_with_very_many_jobs() {
         "O3: with {MANY} jobs of one project ({left} still queued), another project's job begins within {worst:?}"
     );
     assert!(left > 0, "the other project's jobs did not overtake anything");
-    assert!(worst <= BEGUN_MAX * MARGIN, "{worst:?}");
+    assert!(worst <= allowed(BEGUN_MAX), "{worst:?}");
 }
 
 /// Has the short jobs done; answers how long that took.
@@ -95,7 +96,7 @@ async fn o7_one_very_long_job() {
         "O7: {SHORT} short jobs on {} workers in {without:?}; beside a long job on {WORKERS} in {with:?}",
         WORKERS - 1
     );
-    assert!(with <= without * MARGIN + Duration::from_secs(2), "{with:?} and {without:?}");
+    assert!(with <= allowed(without) + Duration::from_secs(2), "{with:?} and {without:?}");
     ground.git_line.heal().await.unwrap();
     jobs.push(long);
     ground.expect_all_good(&jobs, ENDS_MAX).await.unwrap();
