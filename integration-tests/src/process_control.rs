@@ -23,9 +23,6 @@ use tokio::time::Instant;
 /// Ports are taken from here: below the range the kernel gives to outgoing connections, so that the port of a
 /// service that is down for a while is still free when it comes back.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
-/// The environment variable that narrows that range, `FIRST-LAST`, for test processes that run side by side: none of
-/// them may take the port of another's service that is down for a while.
-const PORTS_VARIABLE: &str = "SLIPWAY_TEST_PORTS";
 /// Tries before no free port is believed in.
 const PORT_TRIES_MAX: u32 = 500;
 /// Longest wait for a signal to show its effect.
@@ -77,35 +74,21 @@ pub(crate) fn spawn_in_background(
 /// A port on 127.0.0.1 that nothing listens on, never handed out before by this process.
 ///
 /// # Errors
-/// When no free one is found, or the variable with the range is no range.
+/// When no free one is found.
 pub fn free_port() -> anyhow::Result<u16> {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let given = given.get_or_insert_default();
-    let ports = match std::env::var(PORTS_VARIABLE) {
-        Ok(text) => ports_of(&text).with_context(|| format!("{PORTS_VARIABLE} is {text:?}"))?,
-        Err(_) => PORTS,
-    };
-    let width = u128::from(ports.end - ports.start);
+    let width = u128::from(PORTS.end - PORTS.start);
     for _ in 0..PORT_TRIES_MAX {
         // The low bits of such an identifier are random.
-        let port = ports.start + u16::try_from(uuid::Uuid::now_v7().as_u128() % width)?;
+        let port = PORTS.start + u16::try_from(uuid::Uuid::now_v7().as_u128() % width)?;
         if !given.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             given.insert(port);
             return Ok(port);
         }
     }
-    bail!("no free port was found in {ports:?}")
-}
-
-/// `FIRST-LAST`, both of them ports of the range.
-fn ports_of(text: &str) -> anyhow::Result<std::ops::Range<u16>> {
-    let (first, last) = text.split_once('-').context("not FIRST-LAST")?;
-    let (first, last): (u16, u16) = (first.parse()?, last.parse()?);
-    if first < PORTS.start || last >= PORTS.end || first >= last {
-        bail!("not within {PORTS:?}");
-    }
-    Ok(first..last + 1)
+    bail!("no free port was found in {PORTS:?}")
 }
 
 /// A folder of its own, removed with this value, or by another process when the test process is killed.
@@ -319,22 +302,6 @@ impl Drop for ProcessControl {
     fn drop(&mut self) {
         if let Err(error) = self.signal(Signal::KILL) {
             eprintln!("harness: {error:#}");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_of_ports_is_read_and_a_wrong_one_is_refused() {
-        assert_eq!(ports_of("12000-21999").unwrap(), 12_000..22_000);
-        assert_eq!(ports_of("22000-31999").unwrap(), 22_000..32_000);
-        for wrong in
-            ["", "12000", "12000-", "a-b", "11999-20000", "12000-32000", "20000-13000", "12000-70000"]
-        {
-            assert!(ports_of(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -17,7 +17,7 @@ const WORKERS: usize = 3;
 const NODES: usize = 3;
 /// Jobs a second; two cores carry out about as many beside everything else that runs.
 const RATE: f64 = 4.0;
-const FOLDER: &str = "target/chaos";
+const FOLDER: &str = "target/chaos-run";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
