@@ -5,6 +5,7 @@
 //! Catching up and rebuilding are the same loop. A projection that is not whole (Redis was flushed, or somebody
 //! declared it void) is begun anew, and is answered from only when the end of the ledger was reached.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,8 +20,12 @@ use crate::ledger::{Ledger, LedgerError, Offset};
 use crate::record::Record;
 use crate::store::StoreError;
 
-/// Records read from the ledger at a time.
-const READ_RECORDS: usize = 500;
+/// Records read from the ledger at a time. Behind those that are wanted, the broker has sent up to a thousand more by
+/// then, whose reading is in vain: 500 took 0.41 s, 2,500 took 0.56 s (a debug build on a quiet machine).
+const PAGE_RECORDS: usize = 2_500;
+/// Records written to the store at a time; also the page's length after the ledger did not answer in time, from
+/// where it grows again.
+const CHUNK_RECORDS: usize = 500;
 /// How often the ledger is looked at when its end was reached.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// How often another process asks whether it is its turn.
@@ -69,6 +74,33 @@ pub(crate) struct Projector {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// A piece of the ledger, which never changes: what was read once is good for any projection.
+#[derive(Debug, Default)]
+struct Page {
+    /// The offset it follows.
+    after: u64,
+    records: VecDeque<(u64, Record)>,
+    /// Whether it had fewer records than were asked for: behind it the ledger ended.
+    is_short: bool,
+}
+
+impl Page {
+    /// The next records to write, and whether they end the ledger as it was read.
+    fn chunk(&self) -> (Vec<(u64, Record)>, bool) {
+        let chunk: Vec<_> = self.records.iter().take(CHUNK_RECORDS).cloned().collect();
+        let at_end = self.is_short && chunk.len() == self.records.len();
+        (chunk, at_end)
+    }
+
+    /// The projection has come to this offset.
+    fn pass(&mut self, to: u64) {
+        while self.records.front().is_some_and(|(offset, _)| *offset <= to) {
+            self.records.pop_front();
+        }
+        self.after = to;
+    }
+}
+
 /// What the loop does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -86,6 +118,10 @@ struct Run {
     store: RedisStore,
     ledger: Arc<dyn Ledger>,
     counters: Arc<Counters>,
+    /// What was read of the ledger and is not applied yet.
+    page: Page,
+    /// How many records are asked for at a time.
+    page_records: usize,
     /// Empty reads in a row.
     empty: u32,
     /// When this process began or took over an incomplete projection.
@@ -104,6 +140,8 @@ impl Projector {
             store: store.clone(),
             ledger,
             counters: Arc::clone(&counters),
+            page: Page::default(),
+            page_records: PAGE_RECORDS,
             empty: 0,
             since: Timestamp::now(),
             epoch: String::new(),
@@ -200,16 +238,19 @@ impl Run {
         self.counters.active.store(turn.is_some(), Ordering::Relaxed);
         let Some(turn) = turn else { return Ok(Next::Wait) };
         self.meet(&turn);
-        let records = self.read(turn.projected).await?;
+        if self.page.after != turn.projected || self.page.records.is_empty() {
+            self.page = self.read(turn.projected).await?;
+        }
+        let (records, short) = self.page.chunk();
         if records.is_empty() {
             return self.at_end(&turn).await;
         }
         self.empty = 0;
-        let short = records.len() < READ_RECORDS;
         let newest = records.iter().rev().find_map(|(_, record)| time_of(record));
         match self.apply(&turn, &records).await? {
             Chunk::Gone => Ok(Next::Go),
             Chunk::Done { to } => {
+                self.page.pass(to);
                 self.note(to, newest);
                 let all = records.last().is_some_and(|(offset, _)| *offset == to);
                 // What is newer than the rebuild lies behind the end there was when it began.
@@ -231,6 +272,8 @@ impl Run {
         }
         if self.epoch != turn.epoch {
             self.epoch.clone_from(&turn.epoch);
+            // Where the ledger ends is to be asked after the projection was begun, not before.
+            self.page = Page::default();
             self.empty = 0;
             self.since = Timestamp::now();
         }
@@ -284,17 +327,23 @@ impl Run {
     }
 
     /// The records after offset `after`. One that cannot be read is left out, those before it come first.
-    async fn read(&self, after: u64) -> Result<Vec<(u64, Record)>, StoreError> {
+    async fn read(&mut self, after: u64) -> Result<Page, StoreError> {
         let mut from = after + 1;
-        let mut limit = READ_RECORDS;
+        let mut limit = self.page_records;
         loop {
             let read = tokio::time::timeout(READ_LIMIT, self.ledger.read(Offset(from), limit)).await;
-            let read = read.map_err(|_| StoreError::Unavailable {
-                reason: format!("the ledger did not answer within {} ms", READ_LIMIT.as_millis()),
-            })?;
+            let Ok(read) = read else {
+                self.page_records = CHUNK_RECORDS;
+                return Err(StoreError::Unavailable {
+                    reason: format!("the ledger did not answer within {} ms", READ_LIMIT.as_millis()),
+                });
+            };
             match read {
                 Ok(records) => {
-                    return Ok(records.into_iter().map(|(offset, record)| (offset.0, record)).collect());
+                    let is_short = records.len() < self.page_records;
+                    self.page_records = (2 * self.page_records).min(PAGE_RECORDS);
+                    let records = records.into_iter().map(|(offset, record)| (offset.0, record)).collect();
+                    return Ok(Page { after, records, is_short });
                 }
                 Err(LedgerError::Unavailable { reason }) => {
                     return Err(StoreError::Unavailable { reason: format!("the ledger is away: {reason}") });
@@ -306,7 +355,7 @@ impl Run {
                     tracing::error!(offset, reason, "a record of the ledger cannot be read and is left out");
                     self.counters.corrupt.fetch_add(1, Ordering::Relaxed);
                     from = offset.max(from) + 1;
-                    limit = READ_RECORDS;
+                    limit = self.page_records;
                 }
             }
         }

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::{CHUNK_RECORDS, PAGE_RECORDS};
 use crate::contract::sample::{course, deploy_job};
 use crate::contract::{Fixture as _, eventually};
 use crate::distributed::store::tests::fixture::{Installation, Process};
-use crate::model::Event;
+use crate::model::{DeploymentId, Event};
 use crate::record::Record;
 use crate::store::{DeploymentFilter, Page, Store, StoreError};
 
@@ -40,6 +41,54 @@ async fn unreadable_records_are_counted_and_left_out() {
     .await;
     // The last one was at the end of the ledger and was met again each time until something followed it.
     assert!(process.projector.figures().corrupt >= 4);
+}
+
+/// Adds so many deployments with all their events; answers the last one.
+fn add_deployments(installation: &Installation, count: usize) -> DeploymentId {
+    let mut last = DeploymentId::generate();
+    for number in 0..count {
+        let message = deploy_job(&format!("shop-{number}"), Timestamp::now());
+        installation.ledger.add(Record::Event(Event::accepted(&message)));
+        for event in course(&message, 1, message.accepted_at) {
+            installation.ledger.add(Record::Event(event));
+        }
+        last = message.deployment;
+    }
+    last
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_ledger_is_read_in_few_pages() {
+    let installation = Installation::make().await;
+    let count = 400;
+    let last = add_deployments(&installation, count);
+    installation.settled().await;
+    let process = installation.process();
+    let (before, rebuilt) = (installation.ledger.reads(), process.projector.figures().rebuilt);
+    installation.redis.control("FLUSHALL").await;
+    eventually("the rebuild", || async { (process.projector.figures().rebuilt > rebuilt).then_some(()) })
+        .await;
+    let reads = installation.ledger.reads() - before;
+    let pages = installation.ledger.len().div_ceil(u64::try_from(PAGE_RECORDS).unwrap());
+    assert!(pages >= 2, "{pages} pages");
+    // Some more: until the flush is seen, and at the end.
+    assert!(reads <= pages + 8, "{reads} readings of {pages} pages");
+    assert_eq!(total(&process.store).await.unwrap(), u64::try_from(count).unwrap());
+    assert_eq!(process.store.events(last, 0, 100).await.unwrap().len(), 17);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_too_slow_for_pages_is_read_in_chunks() {
+    let installation = Installation::make().await;
+    *installation.ledger.answered_max.lock().unwrap() = Some(CHUNK_RECORDS);
+    let count = 60;
+    let last = add_deployments(&installation, count);
+    let process = installation.process();
+    eventually("all of it", || async {
+        (process.projector.figures().projected == installation.ledger.len()).then_some(())
+    })
+    .await;
+    assert_eq!(process.store.events(last, 0, 100).await.unwrap().len(), 17);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

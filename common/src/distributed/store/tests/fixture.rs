@@ -1,6 +1,7 @@
 //! An installation with a ledger in memory, a queue that only takes jobs, and the store and its projector on a Redis.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,12 +26,15 @@ use crate::store::Store;
 /// How long finished things are kept in tests.
 pub(in crate::distributed) const KEPT: Duration = Duration::from_secs(24 * 3_600);
 
-/// A ledger in memory. Records can be made unreadable, and reading slow.
+/// A ledger in memory. Records can be made unreadable, and reading slow; readings are counted.
 #[derive(Debug, Default)]
 pub(in crate::distributed) struct MemoryLedger {
     records: Mutex<Vec<Record>>,
     pub(in crate::distributed) unreadable: Mutex<BTreeSet<u64>>,
     pub(in crate::distributed) read_pause: Mutex<Duration>,
+    /// Asked for more records than this at once, it never answers.
+    pub(in crate::distributed) answered_max: Mutex<Option<usize>>,
+    reads: AtomicU64,
 }
 
 impl MemoryLedger {
@@ -40,6 +44,10 @@ impl MemoryLedger {
 
     pub(in crate::distributed) fn len(&self) -> u64 {
         u64::try_from(self.records.lock().unwrap().len()).unwrap()
+    }
+
+    pub(in crate::distributed) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     pub(in crate::distributed) fn slow(&self, pause: Duration) {
@@ -55,6 +63,11 @@ impl Ledger for MemoryLedger {
     }
 
     async fn read(&self, from: Offset, limit: usize) -> Result<Vec<(Offset, Record)>, LedgerError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let is_silent = self.answered_max.lock().unwrap().is_some_and(|most| limit > most);
+        if is_silent {
+            std::future::pending::<()>().await;
+        }
         let pause = *self.read_pause.lock().unwrap();
         tokio::time::sleep(pause).await;
         let records = self.records.lock().unwrap();
