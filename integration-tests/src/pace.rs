@@ -31,13 +31,7 @@ static PACE: Mutex<Pace> = Mutex::new(Pace { floor: None, last: VecDeque::new() 
 pub fn watch() {
     static WATCHING: Once = Once::new();
     WATCHING.call_once(|| {
-        let watching = std::thread::Builder::new().name("pace".to_owned()).spawn(|| {
-            loop {
-                let took = piece();
-                PACE.lock().unwrap_or_else(PoisonError::into_inner).note(took);
-                std::thread::sleep(PAUSE);
-            }
-        });
+        let watching = std::thread::Builder::new().name("pace".to_owned()).spawn(measure);
         if let Err(error) = watching {
             eprintln!("harness: the machine's pace is not measured: {error}");
         }
@@ -51,6 +45,15 @@ pub fn allowed(bound: Duration) -> Duration {
     let allowed = bound.mul_f64(MARGIN * slowdown);
     eprintln!("pace: slowdown {slowdown:.2}, so a bound of {bound:?} is {allowed:?} here");
     allowed
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, which no runtime waits for")]
+fn measure() {
+    loop {
+        let took = piece();
+        PACE.lock().unwrap_or_else(PoisonError::into_inner).note(took);
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Does one piece of work; answers how long it took.
