@@ -21,7 +21,7 @@ use crate::record::Record;
 use crate::store::StoreError;
 
 /// Records read from the ledger at a time. Behind those that are wanted, the broker has sent up to a thousand more by
-/// then, whose reading is in vain: 500 took 0.41 s, 2,500 took 0.56 s (a debug build on a quiet machine).
+/// then, whose reading is in vain: 500 took 0.41 and 0.44 s, 2,500 took 0.56 to 0.80 s (a debug build).
 const PAGE_RECORDS: usize = 2_500;
 /// Records written to the store at a time; also the page's length after the ledger did not answer in time, from
 /// where it grows again.
