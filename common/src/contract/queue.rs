@@ -44,8 +44,9 @@ async fn nothing_is_due(queue: &dyn JobQueue, now: Timestamp) {
 /// The counts may lag behind a little.
 async fn depth_becomes(queue: &dyn JobQueue, expected: QueueDepth) {
     eventually("the expected depth", || async {
-        let depth = queue.depth(Timestamp::now()).await.expect("the queue answers");
-        (depth == expected).then_some(())
+        // A broker that has just come back may refuse the question once.
+        let depth = queue.depth(Timestamp::now()).await.ok();
+        (depth == Some(expected)).then_some(())
     })
     .await;
 }

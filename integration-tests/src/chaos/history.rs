@@ -19,8 +19,8 @@ use crate::effects::{Violation, ViolationKind};
 
 /// Pause before the stream is followed again after an error.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a connection, and for an answer on it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest silence of a stream that is followed; then another node is asked.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 const PREFETCH: u16 = 500;
@@ -97,23 +97,24 @@ pub(super) async fn follow(urls: Vec<String>, stream: String, history: Shared) {
 }
 
 async fn follow_at(url: &str, stream: &str, history: &Shared) -> anyhow::Result<()> {
-    let connection =
-        tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect(url, ConnectionProperties::default()))
-            .await??;
-    let channel = connection.create_channel().await?;
-    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    let connecting = Connection::connect(url, ConnectionProperties::default());
+    let connection = tokio::time::timeout(ANSWER_TIMEOUT, connecting).await??;
+    let channel = tokio::time::timeout(ANSWER_TIMEOUT, connection.create_channel()).await??;
+    tokio::time::timeout(ANSWER_TIMEOUT, channel.basic_qos(PREFETCH, BasicQosOptions::default())).await??;
     let from = history.lock().unwrap_or_else(PoisonError::into_inner).next_offset;
     let mut arguments = FieldTable::default();
     arguments.insert(ShortString::from("x-stream-offset"), AMQPValue::LongLongInt(i64::try_from(from)?));
     let tag = ShortString::default();
     let options = BasicConsumeOptions::default();
-    let mut deliveries = channel.basic_consume(stream.into(), tag, options, arguments).await?;
+    let consuming = channel.basic_consume(stream.into(), tag, options, arguments);
+    let mut deliveries = tokio::time::timeout(ANSWER_TIMEOUT, consuming).await??;
     while let Some(delivery) = tokio::time::timeout(SILENCE_MAX, deliveries.next()).await? {
         let delivery = delivery?;
         let headers = delivery.properties.headers().as_ref();
         let offset = headers.and_then(|headers| headers.inner().get("x-stream-offset")).and_then(offset_of);
         take(history, offset, &delivery.data);
-        delivery.ack(BasicAckOptions::default()).await?;
+        // A node that is frozen at this moment never takes it.
+        tokio::time::timeout(ANSWER_TIMEOUT, delivery.ack(BasicAckOptions::default())).await??;
     }
     Ok(())
 }
