@@ -1,7 +1,8 @@
 # The way in for people and for CI. `make` alone explains the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-integration test-rabbitmq-4 chaos bench lint fmt
+.PHONY: help setup demo test test-unit test-integration test-rabbitmq-4 test-cluster cluster-up cluster-down chaos bench \
+  lint fmt
 
 help: ## Explain the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -28,6 +29,18 @@ test-rabbitmq-4: setup ## Run the suites of the distributed form on RabbitMQ 4 o
 	scripts/with-rabbitmq-4.sh cargo test --locked --workspace --lib distributed
 	scripts/with-rabbitmq-4.sh cargo test --locked --workspace --test harness --test chaos_plants \
 	  --test faults_dependencies --test faults_durability --test faults_idempotency --test faults_load --test faults_upgrade
+
+# The suites that need a Kubernetes control plane.
+CLUSTER_SUITES := control_plane kubernetes helm_chart
+
+test-cluster: setup ## Run the suites over a real Kubernetes control plane; builds it the first time, with Go
+	scripts/control-plane.sh run -- cargo test --locked --workspace $(CLUSTER_SUITES:%=--test %)
+
+cluster-up: setup ## Leave a Kubernetes control plane running on loopback, with simulated nodes
+	@scripts/control-plane.sh up
+
+cluster-down: ## End what cluster-up left running
+	@scripts/control-plane.sh down
 
 bench: setup ## Measure; one line per figure: bench <name> <value> <unit> goal <goal> met|missed
 	@scripts/bench.sh

@@ -70,8 +70,7 @@ async fn serve(startup: &Startup) -> Result<u8, ProcessError> {
     let backend = distributed.backend();
     let installation = Arc::new(OfTheInstallation(distributed.clone()));
     let beside = Beside { companion: Some(installation.clone()), maintenance: Some(installation) };
-    let targets = vec![config.docker.name.clone()];
-    let api_settings = ApiSettings::from_config(config, targets, env!("CARGO_PKG_VERSION"));
+    let api_settings = ApiSettings::from_config(config, env!("CARGO_PKG_VERSION"));
     let mut api = Api::start(api_settings, backend.clone(), sealer, beside)
         .map_err(|error| ProcessError::Settings(Box::new(error)))?;
     tracing::info!(address = %api.addr(), "the API listens");

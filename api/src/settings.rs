@@ -39,6 +39,8 @@ pub struct ApiSettings {
     pub open_loopback: bool,
     /// The configured targets; the first is the default.
     pub targets: Vec<TargetName>,
+    /// Those of them that are Kubernetes clusters.
+    pub clusters: Vec<TargetName>,
     /// Which repository addresses are accepted.
     pub addresses: AddressPolicy,
     /// How much one request may ask for.
@@ -50,9 +52,9 @@ pub struct ApiSettings {
 }
 
 impl ApiSettings {
-    /// The settings that follow from `config`, for these targets.
+    /// The settings that follow from `config`.
     #[must_use]
-    pub fn from_config(config: &Config, targets: Vec<TargetName>, version: impl Into<String>) -> Self {
+    pub fn from_config(config: &Config, version: impl Into<String>) -> Self {
         Self {
             listen: config.server.listen,
             workers: 2,
@@ -67,7 +69,8 @@ impl ApiSettings {
             stream_send_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(5),
             open_loopback: config.auth.open_loopback,
-            targets,
+            targets: config.targets(),
+            clusters: config.clusters(),
             addresses: AddressPolicy { http: config.git.http },
             limits: config.limits.clone(),
             idempotency_keep: Duration::from_secs(u64::from(config.data.keep_finished_days) * 24 * 3600),

@@ -83,6 +83,7 @@ pub(crate) fn build(
         replicas: args.replicas,
         env,
         supports: supports(&args.supports, &args.support_env_file)?,
+        hostnames: args.hostnames.clone(),
         image: args.image.clone(),
         build: args.build.map(Into::into),
         commit: args.commit.map(Into::into),

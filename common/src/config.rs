@@ -2,21 +2,25 @@
 //! once. After `load` nothing is missing and the limits fit each other.
 
 mod check;
+mod kubernetes;
 mod mask;
 mod section;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use kubernetes::{ExposeConfig, KubernetesConfig, PodSecurityConfig};
 pub use section::{
     AuthConfig, BrokerConfig, DataConfig, DockerConfig, GatewayConfig, GitConfig, HealthConfig, LogConfig,
     RedisConfig, SecretsConfig, ServerConfig, Synchronous, TemplateConfig, WorkerConfig,
 };
 
+use crate::model::TargetName;
 use crate::model::request::RequestLimits;
 
 /// The defaults, which are also the reference of all settings.
@@ -52,6 +56,9 @@ pub struct Config {
     pub templates: TemplateConfig,
     /// The Docker target.
     pub docker: DockerConfig,
+    /// The Kubernetes targets by name.
+    #[serde(default)]
+    pub kubernetes: BTreeMap<TargetName, KubernetesConfig>,
     /// The gateway.
     pub gateway: GatewayConfig,
     /// Logs.
@@ -118,6 +125,19 @@ impl Config {
 }
 
 impl Config {
+    /// The names of all targets; the first is the default.
+    #[must_use]
+    pub fn targets(&self) -> Vec<TargetName> {
+        let docker = self.docker.enabled.then(|| self.docker.name.clone());
+        docker.into_iter().chain(self.clusters()).collect()
+    }
+
+    /// The names of the targets that are Kubernetes clusters.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<TargetName> {
+        self.kubernetes.keys().cloned().collect()
+    }
+
     /// The settings as they may be shown: passwords in addresses are `***`.
     #[must_use]
     pub fn masked(&self) -> Self {

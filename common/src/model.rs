@@ -4,6 +4,7 @@ pub mod address;
 pub mod deployment;
 pub mod event;
 pub mod facts;
+pub mod hostname;
 pub mod id;
 pub mod image;
 pub mod job;
@@ -18,10 +19,11 @@ pub use address::{AddressPolicy, BranchName, HttpPolicy, RepositoryAddress, Revi
 pub use deployment::{Deployment, DeploymentState, StageReport, StageStatus};
 pub use event::{Event, EventKind};
 pub use facts::{CommitFact, Facts, ImageFact, InventoryFact, SourceFact, TemplateFact};
+pub use hostname::{HOSTNAME_MAX_BYTES, Hostname, HostnameError};
 pub use id::{DeploymentId, EventId, JobId, WorkerId};
 pub use image::ImageReference;
 pub use job::{Job, JobKind, JobMessage, JobState, RequestKey};
-pub use live::{LiveReplica, LiveState};
+pub use live::{LiveEvent, LiveReplica, LiveState};
 pub use name::{
     CredentialName, EnvName, EnvironmentName, NameError, Project, ProjectSlug, SupportName, TargetName,
 };

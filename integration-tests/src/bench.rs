@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod baseline;
+pub mod cluster;
 pub mod cpu;
 pub mod deploy;
 pub mod disk;

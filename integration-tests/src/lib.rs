@@ -1,7 +1,9 @@
 //! The harness: real services as private processes, and the oracles that watch their effects.
 
+pub mod api_faults;
 pub mod bench;
 pub mod chaos;
+pub mod control_plane;
 pub mod distributed;
 pub mod docker_engine;
 pub mod effects;

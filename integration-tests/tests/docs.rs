@@ -37,7 +37,7 @@ fn document(path: &str) -> Document {
 /// Every document of the repository, as paths from its root.
 fn documents() -> Vec<String> {
     let mut found = Vec::new();
-    for folder in [".", "docs", "compose", "helm"] {
+    for folder in [".", "docs", "compose", "helm", "helm/slipway"] {
         let entries = std::fs::read_dir(root().join(folder)).expect("the folder exists");
         for entry in entries {
             let name = entry.expect("the folder can be read").file_name().into_string().expect("UTF-8");

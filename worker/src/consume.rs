@@ -280,7 +280,8 @@ async fn run_leased(
     let interrupt = Interrupt::default();
     let beat = Beat { tools, claim, lease, progress };
     let journal = Journal::new(tools, message.deployment, message.id, lease.fence);
-    let run = Run { tools, message, fence: lease.fence, journal: &journal, cancel: interrupt.token() };
+    let said = stage_of(deployment, message).and_then(|stage| deployment.stage(stage)?.message.as_deref());
+    let run = Run { tools, message, fence: lease.fence, journal: &journal, cancel: interrupt.token(), said };
     if deployment.job(message.id).is_some_and(|job| job.cancel_requested) {
         return end(&beat, Box::pin(pipeline::cancel(&run))).await;
     }
@@ -307,6 +308,18 @@ async fn run_leased(
         (Ended::Interrupted, Some(StopReason::ClaimLost) | None) => Ok(claim_lost(tools)),
         (Ended::Settled, _) => Ok(Verdict::Complete),
         (Ended::Parked { until }, _) => Ok(Verdict::Park { until: Some(until) }),
+    }
+}
+
+/// The stage the job is at, once it has begun.
+fn stage_of(deployment: &Deployment, message: &JobMessage) -> Option<Stage> {
+    match deployment.job(message.id)?.state {
+        JobState::Running { stage, .. } | JobState::Waiting { stage, .. } => Some(stage),
+        JobState::Queued
+        | JobState::Succeeded
+        | JobState::Failed { .. }
+        | JobState::Cancelled
+        | JobState::Superseded { .. } => None,
     }
 }
 

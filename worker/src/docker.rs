@@ -13,7 +13,6 @@ pub mod labels;
 pub mod logs;
 pub mod observe;
 pub mod scope;
-mod text;
 
 pub use apply::{
     Applied, ApplySpec, DrainPolicy, GatewayPort, HealthCheck, PortRange, Resources, RestartPolicy, Support,

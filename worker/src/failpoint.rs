@@ -92,6 +92,16 @@ places! {
     ContainerStop = "container_stop",
     /// A container is removed.
     ContainerRemove = "container_remove",
+    /// An object is tried on a cluster, without effect.
+    ObjectDryRun = "object_dry_run",
+    /// An object is applied to a cluster.
+    ObjectApply = "object_apply",
+    /// An object is created on a cluster: a namespace or the first inventory.
+    ObjectCreate = "object_create",
+    /// An object is replaced on a cluster: the inventory.
+    ObjectReplace = "object_replace",
+    /// An object is deleted from a cluster.
+    ObjectDelete = "object_delete",
     /// A record is appended to the ledger.
     LedgerAppend = "ledger_append",
     /// A record is applied to the store.

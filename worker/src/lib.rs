@@ -1,7 +1,7 @@
 //! Slipway's worker: claims jobs and moves each through its stages.
 //!
 //! `consume` claims, `pipeline` sequences, `policy` decides what a failure does, `stage` does the work with
-//! `git`, `template` and `docker`, `journal` writes what happened, `observe` looks at what runs.
+//! `git`, `template`, `docker` and `kubernetes`, `journal` writes what happened, `observe` looks at what runs.
 
 mod condition;
 mod consume;
@@ -11,16 +11,20 @@ pub mod failpoint;
 mod figures;
 pub mod git;
 mod journal;
+pub mod kubernetes;
 mod observe;
 mod pipeline;
 pub mod policy;
 mod recorder;
+mod registry;
 pub mod settings;
 pub mod source;
 mod stage;
+mod targets;
 pub mod template;
 #[cfg(test)]
 mod testing;
+mod text;
 
 use std::sync::Arc;
 
@@ -72,6 +76,7 @@ impl Worker {
         }
         let (recorder, until) = (Arc::clone(&tools.recorder), shutdown.clone());
         tasks.spawn(async move { recorder.keep_catching_up(&until).await });
+        tools.targets.watch(&mut tasks, &shutdown);
         tasks.spawn(observe::observe(tools, worker, shutdown));
         Ok(WorkerHandle { tasks, engine, figures, liveness, disk })
     }

@@ -15,7 +15,9 @@ use slipway_common::telemetry::chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::docker::{self, Scope, labels::RoutingState};
-use crate::stage::Tools;
+use crate::kubernetes::{self, names};
+use crate::stage::{StageError, Tools};
+use crate::targets::Target;
 
 /// An unchanged observation is stored again after this long, so that its age shows that somebody still looks.
 const REFRESH: SignedDuration = SignedDuration::from_secs(10);
@@ -129,7 +131,19 @@ fn transition(deployment: &Deployment, live: &LiveState) -> Option<EventKind> {
     }
 }
 
-async fn live_state(tools: &Tools, deployment: &Deployment) -> Result<LiveState, docker::DockerError> {
+/// Reads what runs of the deployment on its target.
+async fn live_state(tools: &Tools, deployment: &Deployment) -> Result<LiveState, StageError> {
+    match tools.target(&deployment.target)? {
+        Target::Docker => Ok(on_docker(tools, deployment).await?),
+        Target::Kubernetes(target) => {
+            let namespace = names::namespace(&deployment.project.slug, &deployment.environment);
+            let app = names::app(&deployment.project.slug);
+            Ok(kubernetes::live_state(target.place(), &namespace, &app).await?)
+        }
+    }
+}
+
+async fn on_docker(tools: &Tools, deployment: &Deployment) -> Result<LiveState, docker::DockerError> {
     let engine = docker::Engine::connect(&tools.settings.docker.engine)?;
     let scope = Scope::new(deployment.project.slug.as_str(), deployment.environment.as_str())?;
     let seen = docker::observe(&engine, &scope, docker::observe::Usage::Skip).await?;
@@ -139,9 +153,11 @@ async fn live_state(tools: &Tools, deployment: &Deployment) -> Result<LiveState,
     let serving = replicas.iter().filter(|replica| replica.serving).count();
     Ok(LiveState {
         replicas_wanted: deployment.spec.replicas,
+        replicas_updated: None,
         replicas_serving: u32::try_from(serving).unwrap_or(u32::MAX),
         replicas,
         supports: seen.supports.iter().map(view).collect(),
+        events: Vec::new(),
         observed_at: Timestamp::now(),
     })
 }
@@ -156,5 +172,6 @@ fn view(replica: &docker::LiveReplica) -> LiveReplica {
         restarts: replica.restarts,
         exit_code: replica.exit_code,
         out_of_memory: replica.oom_killed,
+        reason: None,
     }
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use slipway_common::backend::RecordError;
 use slipway_common::failure::{FAILURE_LOG_LINES_MAX, Failure, FailureClass};
 use slipway_common::model::{
-    Deployment, DeploymentId, DeploymentSpec, EventKind, Facts, JobKind, JobState, Stage,
+    Deployment, DeploymentId, DeploymentSpec, EventKind, JobKind, JobState, Stage, TargetName,
 };
 use slipway_common::plant::{self, Plant};
 use slipway_common::telemetry::chain;
@@ -16,8 +16,9 @@ use crate::docker::DockerError;
 use crate::failpoint::{self, Moment, Place};
 use crate::figures::Count;
 use crate::journal::JournalError;
+use crate::kubernetes::KubernetesError;
 use crate::policy::{Decision, decide};
-use crate::stage::{self, Run, StageError, StageResult};
+use crate::stage::{self, Outcome, Run, StageError, StageResult};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl From<JournalError> for RunError {
 pub(crate) async fn run(run: &Run<'_>, deployment: &Deployment) -> Result<Ended, RunError> {
     match &run.message.kind {
         JobKind::Deploy { spec, .. } => run_deploy(run, deployment, spec).await,
-        JobKind::Stop { .. } => run_stop(run, deployment).await,
+        JobKind::Stop { target } => run_stop(run, deployment, target).await,
     }
 }
 
@@ -78,7 +79,13 @@ async fn run_deploy(
         }
         let work = Box::pin(stage::perform(stage, run, spec, &facts));
         match attempt_stage(run, stage, attempt, work).await? {
-            Ok(established) => facts.merge(&established),
+            Ok(Outcome::Done(result)) => {
+                facts.merge(&result.facts);
+                finish(run, stage, *result);
+            }
+            Ok(Outcome::Waits { reason, longest }) => {
+                return wait(run, stage, attempt, reason, longest).await;
+            }
             Err(error) => return after_failure(run, deployment, stage, attempt, &error).await,
         }
     }
@@ -92,10 +99,12 @@ async fn run_deploy(
     Ok(Ended::Settled)
 }
 
-async fn run_stop(run: &Run<'_>, deployment: &Deployment) -> Result<Ended, RunError> {
+async fn run_stop(run: &Run<'_>, deployment: &Deployment, target: &TargetName) -> Result<Ended, RunError> {
     let attempt = attempt_at(run, deployment, Stage::Stop);
-    match attempt_stage(run, Stage::Stop, attempt, Box::pin(stage::perform_stop(run))).await? {
-        Ok(_) => {
+    match attempt_stage(run, Stage::Stop, attempt, Box::pin(stage::perform_stop(run, target))).await? {
+        Ok(Outcome::Waits { reason, longest }) => wait(run, Stage::Stop, attempt, reason, longest).await,
+        Ok(Outcome::Done(result)) => {
+            finish(run, Stage::Stop, *result);
             run.journal.event(EventKind::Succeeded).await?;
             Ok(Ended::Settled)
         }
@@ -136,8 +145,8 @@ async fn attempt_stage(
     run: &Run<'_>,
     stage: Stage,
     attempt: u32,
-    work: impl Future<Output = Result<StageResult, StageError>>,
-) -> Result<Result<Facts, StageError>, RunError> {
+    work: impl Future<Output = Result<Outcome, StageError>>,
+) -> Result<Result<Outcome, StageError>, RunError> {
     run.journal.begin(stage);
     run.journal.event(EventKind::StageStarted { stage, attempt }).await?;
     failpoint::reach(place(stage), Moment::Before).await;
@@ -153,14 +162,21 @@ async fn attempt_stage(
     run.tools.figures.stage_took(stage, begun.elapsed());
     failpoint::reach(place(stage), Moment::After).await;
     run.journal.flush().await;
-    match ended {
-        Ok(result) => {
-            let facts = result.facts.clone();
-            finish(run, stage, result);
-            Ok(Ok(facts))
-        }
-        Err(error) => Ok(Err(error)),
-    }
+    Ok(ended)
+}
+
+/// Parks the job until something outside has happened. That costs no attempt.
+async fn wait(
+    run: &Run<'_>,
+    stage: Stage,
+    attempt: u32,
+    reason: String,
+    longest: Duration,
+) -> Result<Ended, RunError> {
+    let (until, attempt) = (later(longest), attempt - 1);
+    let waiting = EventKind::StageWaiting { stage, attempt, until, reason, outcome_unknown: false };
+    run.journal.event(waiting).await?;
+    Ok(Ended::Parked { until })
 }
 
 /// Where a process is halted around a stage.
@@ -187,7 +203,7 @@ async fn after_failure(
         job = %run.message.id, deployment = %run.message.deployment, %stage, attempt,
         error = chain(error), "a stage failed"
     );
-    if matches!(error, StageError::Docker(DockerError::Stale { .. })) {
+    if is_fenced(error) {
         run.tools.figures.count(Count::Fenced);
     }
     if run.cancel.is_cancelled() {
@@ -200,7 +216,7 @@ async fn after_failure(
     let class = if is_own_disk || outcome_unknown { FailureClass::Stale } else { error.class() };
     match decide(class, attempt, &run.tools.settings.retry, jitter(run, attempt)) {
         Decision::Retry { after } => {
-            let until = later(after);
+            let until = later(after.max(error.pause_min()));
             let reason = format!("{}; trying again", failure.reason);
             let waiting = EventKind::StageWaiting { stage, attempt, until, reason, outcome_unknown };
             run.journal.event(waiting).await?;
@@ -217,6 +233,14 @@ async fn after_failure(
         Decision::Fail => fail(run, stage, failure).await,
         Decision::Cancel => cancel(run).await,
     }
+}
+
+/// Whether a newer job has worked at the same place.
+fn is_fenced(error: &StageError) -> bool {
+    matches!(
+        error,
+        StageError::Docker(DockerError::Stale { .. }) | StageError::Kubernetes(KubernetesError::Stale { .. })
+    )
 }
 
 /// Whether this run may have pushed; or an earlier one may, and this one could not ask the host: that it cannot be
@@ -263,15 +287,15 @@ pub(crate) async fn supersede(run: &Run<'_>, by: DeploymentId) -> Result<Ended, 
 /// Leftovers on the target are looked for again by the next apply there, so failing to remove them fails nothing.
 async fn clean_up(run: &Run<'_>) {
     let begun = match run.tools.backend.store.deployment(run.message.deployment).await {
-        Ok(deployment) => {
-            deployment.is_some_and(|found| found.stage(Stage::Apply).is_some_and(|it| it.attempts > 0))
-        }
+        Ok(deployment) => deployment
+            .is_some_and(|found| found.stage(Stage::Apply).is_some_and(|it| it.started_at.is_some())),
         Err(_) => true,
     };
-    if !begun || !matches!(run.message.kind, JobKind::Deploy { .. }) {
+    let JobKind::Deploy { spec, .. } = &run.message.kind else { return };
+    if !begun {
         return;
     }
-    if let Err(error) = stage::clean_up(run).await {
+    if let Err(error) = stage::clean_up(run, &spec.target).await {
         tracing::warn!(deployment = %run.message.deployment, error = chain(&error), "clean-up was incomplete");
     }
 }

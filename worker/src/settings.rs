@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use slipway_common::config::Config;
-use slipway_common::model::{Stage, TargetName};
+use slipway_common::config::{Config, ExposeConfig, KubernetesConfig, PodSecurityConfig};
+use slipway_common::model::{CredentialName, Stage, TargetName};
 
 use crate::docker::{EngineSettings, PortRange};
 use crate::git::{GitLimits, SnapshotLimits};
+use crate::kubernetes::{Access, ClusterSettings, Expose, PodSecurity, Tls};
 use crate::policy::RetryLimits;
 use crate::template::{CiBuilder, TemplateSettings};
 
@@ -69,6 +70,8 @@ pub struct WorkerSettings {
     pub templates: TemplateSettings,
     /// The Docker target.
     pub docker: DockerSettings,
+    /// The Kubernetes targets.
+    pub clusters: Vec<ClusterSettings>,
 }
 
 /// Longest time of each stage.
@@ -100,6 +103,8 @@ impl StageTimeouts {
 /// The Docker target.
 #[derive(Debug, Clone)]
 pub struct DockerSettings {
+    /// Whether it is a target; otherwise it only builds.
+    pub enabled: bool,
     /// Its name.
     pub name: TargetName,
     /// Where the engine is.
@@ -161,6 +166,11 @@ impl WorkerSettings {
             author: (config.git.author_name.clone(), config.git.author_email.clone()),
             templates: template_settings(config)?,
             docker: docker_settings(config)?,
+            clusters: config
+                .kubernetes
+                .iter()
+                .map(|(name, cluster)| cluster_settings(name, cluster))
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -218,6 +228,7 @@ fn docker_settings(config: &Config) -> Result<DockerSettings, SetupError> {
         config.gateway.bind.to_string()
     };
     Ok(DockerSettings {
+        enabled: docker.enabled,
         name: docker.name.clone(),
         engine: EngineSettings::at(host.unwrap_or_else(|| DOCKER_SOCKET.to_owned())),
         context_max_bytes: docker.context_max_bytes,
@@ -231,4 +242,53 @@ fn docker_settings(config: &Config) -> Result<DockerSettings, SetupError> {
             .map_err(|error| SetupError::Setting { key: "gateway.port_min", reason: error.to_string() })?,
         gateway_host: reachable,
     })
+}
+
+fn cluster_settings(name: &TargetName, cluster: &KubernetesConfig) -> Result<ClusterSettings, SetupError> {
+    let optional = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let pull_credential = optional(&cluster.pull_credential).map(|text| text.parse::<CredentialName>());
+    let tls = match (optional(&cluster.tls_issuer), optional(&cluster.tls_secret)) {
+        (Some(issuer), _) => Tls::Issuer(issuer),
+        (None, Some(secret)) => Tls::Secret(secret),
+        (None, None) => Tls::Nothing,
+    };
+    Ok(ClusterSettings {
+        name: name.clone(),
+        access: access(cluster),
+        expose: match cluster.expose {
+            ExposeConfig::Ingress => Expose::Ingress,
+            ExposeConfig::LoadBalancer => Expose::LoadBalancer,
+            ExposeConfig::Nothing => Expose::Nothing,
+        },
+        domain: optional(&cluster.domain),
+        ingress_class: optional(&cluster.ingress_class),
+        tls,
+        pull_credential: pull_credential.transpose().map_err(|error| SetupError::Setting {
+            key: "kubernetes.*.pull_credential",
+            reason: error.to_string(),
+        })?,
+        pod_security: match cluster.pod_security {
+            PodSecurityConfig::Restricted => PodSecurity::Restricted,
+            PodSecurityConfig::Baseline => PodSecurity::Baseline,
+        },
+        trouble_max: Duration::from_secs(cluster.trouble_max_s),
+        load_balancer_wait: Duration::from_secs(cluster.load_balancer_wait_s),
+        drain: Duration::from_secs(cluster.drain_s),
+        stop_grace: Duration::from_secs(cluster.stop_grace_s),
+    })
+}
+
+/// How the API server is reached; the configuration names exactly one way.
+fn access(cluster: &KubernetesConfig) -> Access {
+    let path = |text: &String| Some(PathBuf::from(text)).filter(|_| !text.is_empty());
+    if let Some(kubeconfig) = path(&cluster.kubeconfig) {
+        let context = Some(cluster.context.clone()).filter(|context| !context.is_empty());
+        return Access::Kubeconfig { path: kubeconfig, context };
+    }
+    match path(&cluster.token_file) {
+        Some(token_file) => {
+            Access::Server { server: cluster.server.clone(), ca_file: path(&cluster.ca_file), token_file }
+        }
+        None => Access::InCluster,
+    }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use slipway_common::Backend;
 use slipway_common::failure::{Failure, FailureClass};
 use slipway_common::health::Liveness;
-use slipway_common::model::{DeploymentSpec, Facts, JobMessage, Stage};
+use slipway_common::model::{DeploymentSpec, Facts, JobMessage, Stage, TargetName};
 use slipway_common::plant::Plant;
 use slipway_common::secrets::{Sealer, SecretError};
 use slipway_common::store::StoreError;
@@ -28,8 +28,11 @@ use crate::docker::{DockerError, Engine};
 use crate::figures::Figures;
 use crate::git::{GitError, MirrorStore};
 use crate::journal::Journal;
+use crate::kubernetes::KubernetesError;
 use crate::recorder::{Recorder, is_away};
+use crate::registry::RegistryError;
 use crate::settings::WorkerSettings;
+use crate::targets::{Target, Targets};
 use crate::template::TemplateError;
 
 /// Pause before a stage that waits for what does not depend on it is taken up again.
@@ -50,6 +53,7 @@ pub(crate) struct Tools {
     pub(crate) backend: Backend,
     pub(crate) sealer: Sealer,
     pub(crate) mirrors: MirrorStore,
+    pub(crate) targets: Targets,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) queue: Condition,
@@ -62,6 +66,7 @@ impl Tools {
     pub(crate) fn new(settings: WorkerSettings, backend: Backend, sealer: Sealer) -> Self {
         let figures = Arc::new(Figures::default());
         Self {
+            targets: Targets::new(&settings, &backend.queue),
             mirrors: MirrorStore::new(settings.mirrors.clone(), settings.git.clone()),
             recorder: Arc::new(Recorder::new(backend.clone(), Arc::clone(&figures))),
             figures,
@@ -75,7 +80,16 @@ impl Tools {
         }
     }
 
-    /// The engine of the Docker target.
+    /// The target of this name.
+    pub(crate) fn target(&self, name: &TargetName) -> Result<Target<'_>, StageError> {
+        self.targets.get(name).ok_or_else(|| StageError::Refused {
+            code: "target_unknown",
+            reason: format!("this worker has no target `{name}`"),
+            hint: "Give every worker the same targets as the API.",
+        })
+    }
+
+    /// The Docker engine: the target, or what builds for others.
     pub(crate) fn engine(&self) -> Result<Engine, StageError> {
         Engine::connect(&self.settings.docker.engine).map_err(StageError::Docker)
     }
@@ -89,6 +103,8 @@ pub(crate) struct Run<'a> {
     pub(crate) fence: u64,
     pub(crate) journal: &'a Journal,
     pub(crate) cancel: &'a CancellationToken,
+    /// What the stage the job is at said last, such as why it waits.
+    pub(crate) said: Option<&'a str>,
 }
 
 impl Run<'_> {
@@ -116,6 +132,26 @@ impl StageResult {
     }
 }
 
+/// What came of an attempt at a stage that did not fail.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is done.
+    Done(Box<StageResult>),
+    /// Something outside must happen first. Nobody holds the job meanwhile: it is parked, and costs no attempt.
+    Waits {
+        /// What is waited for.
+        reason: String,
+        /// When it is looked at again, unless it is woken before.
+        longest: Duration,
+    },
+}
+
+impl Outcome {
+    fn done(result: StageResult) -> Self {
+        Self::Done(Box::new(result))
+    }
+}
+
 /// Why a stage failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StageError {
@@ -131,6 +167,12 @@ pub(crate) enum StageError {
     /// The Docker engine.
     #[error("docker")]
     Docker(#[source] DockerError),
+    /// The Kubernetes cluster.
+    #[error("kubernetes")]
+    Kubernetes(#[source] KubernetesError),
+    /// A registry.
+    #[error("registry")]
+    Registry(#[source] RegistryError),
     /// The store.
     #[error("store")]
     Store(#[source] StoreError),
@@ -163,6 +205,12 @@ impl From<DockerError> for StageError {
     }
 }
 
+impl From<RegistryError> for StageError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(error)
+    }
+}
+
 impl From<TemplateError> for StageError {
     fn from(error: TemplateError) -> Self {
         Self::Template(error)
@@ -181,6 +229,8 @@ impl StageError {
             Self::Store(error) if is_away(error) => FailureClass::Stale,
             Self::Git(error) => error.class(),
             Self::Docker(error) => error.class(),
+            Self::Kubernetes(error) => error.class(),
+            Self::Registry(error) => error.class(),
             Self::Template(_) | Self::Refused { .. } | Self::Secret(_) => FailureClass::Permanent,
             Self::Interrupted => FailureClass::Stale,
             Self::Store(_) | Self::TimedOut { .. } | Self::Crashed => FailureClass::Transient,
@@ -200,6 +250,8 @@ impl StageError {
             Self::PushUnknown(_)
             | Self::Template(_)
             | Self::Docker(_)
+            | Self::Kubernetes(_)
+            | Self::Registry(_)
             | Self::Store(_)
             | Self::Secret(_)
             | Self::Refused { .. }
@@ -221,6 +273,8 @@ impl StageError {
             Self::Git(_)
             | Self::Template(_)
             | Self::Docker(_)
+            | Self::Kubernetes(_)
+            | Self::Registry(_)
             | Self::Secret(_)
             | Self::Refused { .. }
             | Self::TimedOut { .. }
@@ -229,8 +283,11 @@ impl StageError {
         }
     }
 
-    /// Shortest pause before the stage is taken up again, when it costs no attempt.
+    /// Shortest pause before the stage is taken up again.
     pub(crate) fn pause_min(&self) -> Duration {
+        if let Self::Kubernetes(error) = self {
+            return error.retry_after().unwrap_or_default();
+        }
         if self.is_open() { OPEN_PAUSE } else { Duration::ZERO }
     }
 
@@ -254,6 +311,14 @@ impl StageError {
                     None => failure,
                 }
             }
+            Self::Kubernetes(error) => {
+                let failure = of(error.code(), error);
+                match error.hint() {
+                    Some(hint) => failure.with_hint(hint),
+                    None => failure,
+                }
+            }
+            Self::Registry(error) => of(error.code(), error).with_hint(error.hint()),
             Self::Store(error) => of("store_unavailable", error),
             Self::Secret(error) => of("secret_unreadable", error)
                 .with_hint("The key file may have been replaced. Store the credential again and retry."),
@@ -265,8 +330,21 @@ impl StageError {
                 of("stage_crashed", self).with_hint("This is a fault in Slipway; please report it.")
             }
         };
-        let own = if let Self::Docker(error) = self { error.log_tail().to_vec() } else { Vec::new() };
-        failure.with_log_tail(if own.is_empty() { log } else { own })
+        let own = match self {
+            Self::Docker(error) => error.log_tail(),
+            Self::Kubernetes(error) => error.log_tail(),
+            Self::Git(_)
+            | Self::PushUnknown(_)
+            | Self::Template(_)
+            | Self::Registry(_)
+            | Self::Store(_)
+            | Self::Secret(_)
+            | Self::Refused { .. }
+            | Self::TimedOut { .. }
+            | Self::Interrupted
+            | Self::Crashed => &[],
+        };
+        failure.with_log_tail(if own.is_empty() { log } else { own.to_vec() })
     }
 }
 
@@ -290,25 +368,26 @@ pub(crate) async fn perform(
     run: &Run<'_>,
     spec: &DeploymentSpec,
     facts: &Facts,
-) -> Result<StageResult, StageError> {
-    match stage {
-        Stage::Clone => clone::perform(run, spec).await,
-        Stage::Template => template::perform(run, spec, facts).await,
-        Stage::Commit => commit::perform(run, spec, facts).await,
-        Stage::Build => build::perform(run, spec, facts).await,
-        Stage::Apply => apply::perform(run, spec, facts).await,
-        Stage::Stop => stop::perform(run).await,
-    }
+) -> Result<Outcome, StageError> {
+    let result = match stage {
+        Stage::Clone => clone::perform(run, spec).await?,
+        Stage::Template => template::perform(run, spec, facts).await?,
+        Stage::Commit => commit::perform(run, spec, facts).await?,
+        Stage::Build => build::perform(run, spec, facts).await?,
+        Stage::Apply => return apply::perform(run, spec, facts).await,
+        Stage::Stop => stop::perform(run, &spec.target).await?,
+    };
+    Ok(Outcome::done(result))
 }
 
 /// Performs the one stage of a stop job.
-pub(crate) async fn perform_stop(run: &Run<'_>) -> Result<StageResult, StageError> {
-    stop::perform(run).await
+pub(crate) async fn perform_stop(run: &Run<'_>, target: &TargetName) -> Result<Outcome, StageError> {
+    stop::perform(run, target).await.map(Outcome::done)
 }
 
 /// Removes what an interrupted apply left of this deployment.
-pub(crate) async fn clean_up(run: &Run<'_>) -> Result<(), StageError> {
-    stop::perform(run).await.map(|_| ())
+pub(crate) async fn clean_up(run: &Run<'_>, target: &TargetName) -> Result<(), StageError> {
+    stop::clean_up(run, target).await
 }
 
 /// A fact an earlier stage must have established.

@@ -58,6 +58,8 @@ pub struct SpecView {
     pub env: BTreeMap<String, String>,
     /// Containers beside the application.
     pub supports: Vec<SupportView>,
+    /// Host names besides the one the target gives.
+    pub hostnames: Vec<String>,
     /// The image to run as it is.
     pub image: Option<String>,
     /// Who builds.
@@ -89,6 +91,7 @@ impl From<&DeploymentSpec> for SpecView {
             replicas: spec.replicas,
             env: names_only(&spec.env),
             supports: spec.supports.iter().map(SupportView::from).collect(),
+            hostnames: spec.hostnames.iter().map(ToString::to_string).collect(),
             image: spec.image.as_ref().map(|image| image.as_str().to_owned()),
             build: spec.build,
             commit: spec.commit,

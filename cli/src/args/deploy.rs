@@ -54,6 +54,9 @@ pub(crate) struct DeployArgs {
     /// File of KEY=VALUE lines for a support container. Repeatable.
     #[arg(long, value_name = "NAME=FILE")]
     pub(crate) support_env_file: Vec<KeyValue>,
+    /// Host name the application answers to, on a Kubernetes target. Repeatable.
+    #[arg(long = "hostname", value_name = "NAME")]
+    pub(crate) hostnames: Vec<String>,
     /// Run this image as it is; nothing is cloned or built.
     #[arg(long)]
     pub(crate) image: Option<String>,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::json;
-use slipway_common::config::Synchronous;
+use slipway_common::config::{KubernetesConfig, Synchronous};
 use slipway_common::secrets::write_private;
 use slipway_common::telemetry::chain;
 use slipway_worker::docker::Engine;
@@ -54,8 +54,15 @@ pub(crate) async fn print(settings: &UpSettings, services: &Services) {
         format!("{} (SQLite: queue, store and ledger; {survives})", settings.file(DATABASE_FILE).display()),
     );
     row("worker", format!("{} jobs at once", config.worker.slots));
-    row("target", target(settings, services).await);
-    row("gateway", gateway(settings));
+    if config.docker.enabled {
+        row("target", target(settings, services).await);
+    }
+    for (name, cluster) in &config.kubernetes {
+        row("target", format!("{name}: the Kubernetes cluster {}", reached_by(cluster)));
+    }
+    if config.docker.enabled {
+        row("gateway", gateway(settings));
+    }
     if report.claims_released > 0 {
         row(
             "resumed",
@@ -63,6 +70,19 @@ pub(crate) async fn print(settings: &UpSettings, services: &Services) {
         );
     }
     table.print("  ");
+}
+
+/// How a cluster is reached, without asking it.
+fn reached_by(cluster: &KubernetesConfig) -> String {
+    if cluster.in_cluster {
+        "this process runs in".to_owned()
+    } else if cluster.kubeconfig.is_empty() {
+        format!("at {}", cluster.server)
+    } else if cluster.context.is_empty() {
+        format!("of {}", cluster.kubeconfig)
+    } else {
+        format!("`{}` of {}", cluster.context, cluster.kubeconfig)
+    }
 }
 
 async fn target(settings: &UpSettings, services: &Services) -> String {

@@ -72,8 +72,7 @@ impl Services {
         let engine = worker_settings.docker.engine.clone();
         let gateway_settings = gateway_settings(config);
         gateway_settings.validate().map_err(UpError::Gateway)?;
-        let api_settings =
-            ApiSettings::from_config(config, vec![config.docker.name.clone()], env!("CARGO_PKG_VERSION"));
+        let api_settings = ApiSettings::from_config(config, env!("CARGO_PKG_VERSION"));
         let front_door = FrontDoor::default();
         let beside = Beside {
             companion: Some(Arc::new(front_door.clone())),
@@ -83,7 +82,7 @@ impl Services {
         let worker = Worker::start(worker_settings, backend, sealer, shutdown.clone())
             .await
             .map_err(UpError::Worker)?;
-        let gateway = config.gateway.enabled.then(|| {
+        let gateway = (config.gateway.enabled && config.docker.enabled).then(|| {
             tokio::spawn(front_door::run(gateway_settings, engine.clone(), front_door, shutdown.clone()))
         });
         let housekeeping = tokio::spawn(housekeeping::run(embedded, shutdown.clone()));

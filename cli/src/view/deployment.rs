@@ -126,6 +126,9 @@ fn print_live(deployment: &DeploymentView, now: Timestamp) {
         table.row(replica_cells(replica, now));
     }
     table.print("  ");
+    for event in &live.events {
+        line(&clean(&format!("  {}: {}: {}", event.about, event.reason, event.message)));
+    }
 }
 
 fn replica_cells(replica: &LiveReplica, now: Timestamp) -> [String; 4] {
@@ -133,6 +136,7 @@ fn replica_cells(replica: &LiveReplica, now: Timestamp) -> [String; 4] {
     notes.extend(replica.started_at.map(|at| format!("started {}", ago(at, now))));
     notes.extend((replica.restarts > 0).then(|| format!("{} restarts", replica.restarts)));
     notes.extend(replica.exit_code.map(|code| format!("exit code {code}")));
+    notes.extend(replica.reason.as_deref().map(clean));
     notes.extend(replica.out_of_memory.then(|| "out of memory".to_owned()));
     [
         replica.name.clone(),

@@ -46,10 +46,22 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "`docker.push_credential` needs `docker.push_to`",
         ),
         (
+            config.docker.enabled || !config.kubernetes.is_empty(),
+            "without `docker.enabled` there must be a `kubernetes` target",
+        ),
+        (
             matches!(config.templates.ci_builder.as_str(), "buildkit_rootless" | "docker_in_docker"),
             "`templates.ci_builder` must be `buildkit_rootless` or `docker_in_docker`",
         ),
     ];
+    for (target, cluster) in &config.kubernetes {
+        if let Some(broken) = cluster.broken() {
+            return Err(ConfigError::Relation(format!("`kubernetes.{target}`: {broken}")));
+        }
+    }
+    if config.docker.enabled && config.kubernetes.contains_key(&config.docker.name) {
+        return Err(ConfigError::Relation("`docker.name` is the name of a Kubernetes target too".to_owned()));
+    }
     match relations.into_iter().chain(distributed(config)).find(|(holds, _)| !holds) {
         Some((_, broken)) => Err(ConfigError::Relation(broken.to_owned())),
         None => Ok(()),

@@ -206,6 +206,8 @@ section!(
 section!(
     /// `[docker]`
     DockerConfig {
+        /// Deploy to the engine; otherwise it only builds.
+        enabled: bool,
         /// Name of the target.
         name: TargetName,
         /// Engine; empty for the default.

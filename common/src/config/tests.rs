@@ -69,6 +69,51 @@ fn limits_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_cluster_is_reached_in_exactly_one_way() {
+    let cluster = |settings: &[(&str, &str)]| {
+        let name = |key: &str| format!("SLIPWAY__KUBERNETES__EDGE__{}", key.to_uppercase());
+        Config::load(None, settings.iter().map(|(key, value)| (name(key), (*value).to_owned())))
+    };
+    let good = cluster(&[("kubeconfig", "/etc/kubeconfig"), ("context", "edge")]).unwrap();
+    let names = |names: Vec<crate::model::TargetName>| {
+        names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        (names(good.targets()), names(good.clusters())),
+        ("docker edge".to_owned(), "edge".to_owned())
+    );
+    assert!(cluster(&[("in_cluster", "true")]).is_ok());
+    assert!(cluster(&[("server", "https://k.example"), ("token_file", "/t"), ("ca_file", "/c")]).is_ok());
+    let broken: [&[(&str, &str)]; 7] = [
+        &[("domain", "example.com")],
+        &[("in_cluster", "true"), ("kubeconfig", "/k")],
+        &[("in_cluster", "true"), ("context", "edge")],
+        &[("server", "https://k.example")],
+        &[("in_cluster", "true"), ("token_file", "/t")],
+        &[("in_cluster", "true"), ("ca_file", "/c")],
+        &[("in_cluster", "true"), ("tls_issuer", "a"), ("tls_secret", "b")],
+    ];
+    for settings in broken {
+        let error = cluster(settings).unwrap_err();
+        assert!(error.to_string().contains("kubernetes.edge"), "{settings:?}: {error}");
+    }
+    assert!(matches!(
+        cluster(&[("in_cluster", "true"), ("colour", "red")]),
+        Err(ConfigError::Setting { .. })
+    ));
+}
+
+#[test]
+fn there_is_a_target_and_each_has_a_name_of_its_own() {
+    assert!(matches!(load(&[("SLIPWAY__DOCKER__ENABLED", "false")]), Err(ConfigError::Relation(_))));
+    let twice =
+        [("SLIPWAY__DOCKER__NAME", "edge"), ("SLIPWAY__KUBERNETES__EDGE__KUBECONFIG", "/etc/kubeconfig")];
+    assert!(matches!(load(&twice), Err(ConfigError::Relation(_))));
+    let apart = [("SLIPWAY__DOCKER__ENABLED", "false"), twice[0], twice[1]];
+    assert_eq!(load(&apart).unwrap().targets().len(), 1);
+}
+
+#[test]
 fn settings_are_shown_without_passwords() {
     let config = load(&[
         ("SLIPWAY__BROKER__URLS", "amqp://ada:hunter2@a:1/v,amqp://ada:hunter3@b:1/v"),

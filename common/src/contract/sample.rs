@@ -26,6 +26,7 @@ pub fn spec(name: &str) -> DeploymentSpec {
         replicas: 1,
         env: std::collections::BTreeMap::new(),
         supports: Vec::new(),
+        hostnames: Vec::new(),
         image: None,
         build: BuildMode::Auto,
         commit: CommitMode::Push,

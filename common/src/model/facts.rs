@@ -47,7 +47,7 @@ pub struct CommitFact {
 /// What the build stage established.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ImageFact {
-    /// Immutable name of the image on the engine: `sha256:…`. This is what runs.
+    /// Immutable name of the image, `sha256:…`: on the engine, or in the registry when no engine has it.
     pub digest: String,
     /// A name for people; never used to run anything.
     pub tag: String,
@@ -56,6 +56,9 @@ pub struct ImageFact {
     /// What the registry knows it by (`name@sha256:…`), when it was pushed to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<String>,
+    /// The port the image exposes, when its registry was asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// What the apply stage established.
@@ -67,7 +70,10 @@ pub struct InventoryFact {
     /// The stable port of the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_port: Option<u16>,
-    /// Names of the objects that were made: networks, containers.
+    /// The namespace, on a Kubernetes target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Names of the objects that were made: containers, or on Kubernetes kind and name of each.
     pub objects: Vec<String>,
 }
 

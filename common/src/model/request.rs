@@ -36,7 +36,7 @@ pub struct DeploymentRequest {
     /// Port the application listens on; read from the repository if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Number of replicas; 1 if not given.
+    /// Number of replicas; 1 if not given, 0 is for Kubernetes targets only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
     /// Environment variables of the application. Values are kept sealed and never shown again.
@@ -45,6 +45,10 @@ pub struct DeploymentRequest {
     /// Containers to run beside the application, reachable by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub supports: Vec<SupportRequest>,
+    /// Host names the application answers to besides the one the target gives it; for Kubernetes targets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["shop.example.com"]))]
+    pub hostnames: Vec<String>,
     /// Run this image as it is; nothing is cloned or built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -81,6 +85,7 @@ impl DeploymentRequest {
             replicas: None,
             env: BTreeMap::new(),
             supports: Vec::new(),
+            hostnames: Vec::new(),
             image: None,
             build: None,
             commit: None,

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BranchName, CredentialName, EnvName, EnvironmentName, ImageReference, RepositoryAddress, RevisionSpec,
-    SupportName, TargetName,
+    BranchName, CredentialName, EnvName, EnvironmentName, Hostname, ImageReference, RepositoryAddress,
+    RevisionSpec, SupportName, TargetName,
 };
 use crate::secrets::Sealed;
 
@@ -135,6 +135,9 @@ pub struct DeploymentSpec {
     /// Support containers.
     #[serde(default)]
     pub supports: Vec<SupportSpec>,
+    /// Host names the application answers to, besides the one the target gives it.
+    #[serde(default)]
+    pub hostnames: Vec<Hostname>,
     /// An image to run as it is, without a build.
     #[serde(default)]
     pub image: Option<ImageReference>,

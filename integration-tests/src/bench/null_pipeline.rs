@@ -119,8 +119,19 @@ pub(super) fn job(index: u32) -> Result<JobMessage> {
     if let JobKind::Deploy { spec, facts } = &mut message.kind {
         spec.image = Some("bench/null:1".parse().context("the image's name")?);
         *facts = Facts {
-            image: Some(ImageFact { digest, tag: "bench/null:1".to_owned(), reused: true, pushed: None }),
-            inventory: Some(InventoryFact { url: None, gateway_port: None, objects: Vec::new() }),
+            image: Some(ImageFact {
+                digest,
+                tag: "bench/null:1".to_owned(),
+                reused: true,
+                pushed: None,
+                port: None,
+            }),
+            inventory: Some(InventoryFact {
+                url: None,
+                gateway_port: None,
+                namespace: None,
+                objects: Vec::new(),
+            }),
             ..Facts::default()
         };
     }

@@ -1,21 +1,24 @@
 //! `slipway-bench`: takes every figure of BENCHMARKS.md and prints one line for each. Missed goals are printed, not
 //! failures. SLIPWAY_BIN, SLIPWAY_API_BIN and SLIPWAY_WORKER_BIN name the programs to measure; BENCH_REPETITIONS says
-//! how often deployments are repeated, BENCH_SECONDS how long a rate is kept, BENCH_JOBS how many jobs pass.
+//! how often deployments are repeated, BENCH_SECONDS how long a rate is kept, BENCH_JOBS how many jobs pass, BENCH_FLEET how
+//! many deployments a cluster has.
 
 use anyhow::{Context as _, Result, bail};
 use slipway_integration_tests::bench::figure::Figure;
 use slipway_integration_tests::bench::server::WorkerLoad;
 use slipway_integration_tests::bench::{
-    accept, deploy, disk, growth, idle, listing, null_pipeline, quorum_accept, workers,
+    accept, cluster, deploy, disk, growth, idle, listing, null_pipeline, quorum_accept, workers,
 };
+use slipway_integration_tests::control_plane::ControlPlane;
 use slipway_integration_tests::docker_engine;
 
 /// The parts in the order in which they are taken when none is named.
-const PARTS: [&str; 8] =
-    ["idle", "accept", "list", "null-jobs", "accept-quorum", "workers", "memory", "deploy"];
+const PARTS: [&str; 9] =
+    ["idle", "accept", "list", "null-jobs", "accept-quorum", "workers", "memory", "cluster", "deploy"];
 const REPETITIONS_DEFAULT: u32 = 7;
 const SECONDS_DEFAULT: u32 = 30;
 const JOBS_DEFAULT: u32 = 20_000;
+const FLEET_DEFAULT: u32 = 1_000;
 /// Most jobs that do nothing, whatever BENCH_JOBS says: more make the figure no better.
 const NULL_JOBS_MAX: u32 = 2_000;
 
@@ -42,6 +45,7 @@ async fn main() -> Result<()> {
                 print(&workers::measure(number("BENCH_JOBS", JOBS_DEFAULT)?.min(NULL_JOBS_MAX)).await?);
             }
             "memory" => print(&growth::measure(number("BENCH_JOBS", JOBS_DEFAULT)?).await?),
+            "cluster" => cluster_figures().await?,
             _ => deploy_figures().await?,
         }
     }
@@ -57,6 +61,13 @@ async fn accept_figures() -> Result<()> {
     ]);
     for load in [WorkerLoad::Idle, WorkerLoad::Busy] {
         print(&accept::measure(load, &floor).await?);
+    }
+    Ok(())
+}
+
+async fn cluster_figures() -> Result<()> {
+    if ControlPlane::available().await {
+        print(&cluster::measure(number("BENCH_FLEET", FLEET_DEFAULT)?).await?);
     }
     Ok(())
 }

@@ -30,12 +30,15 @@ async fn a_deployment_is_accepted_worked_on_and_shown() {
         restarts: 0,
         exit_code: None,
         out_of_memory: false,
+        reason: None,
     };
     let live = LiveState {
         replicas_wanted: 2,
+        replicas_updated: None,
         replicas_serving: 1,
         replicas: vec![replica],
         supports: Vec::new(),
+        events: Vec::new(),
         observed_at: jiff::Timestamp::now(),
     };
     server.backend.store.put_live(message.deployment, &live).await.unwrap();

@@ -148,7 +148,7 @@ impl Server {
             backend.record(&Record::TokenCreated(token)).await.unwrap();
         }
         let config = Config::load(None, Vec::new()).unwrap();
-        let mut settings = ApiSettings::from_config(&config, vec!["docker".parse().unwrap()], "1.2.3");
+        let mut settings = ApiSettings::from_config(&config, "1.2.3");
         settings.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         adjust(&mut settings);
         let faults = Faults::default();
@@ -262,6 +262,7 @@ fn established(stage: Stage) -> Facts {
         tag: "t:1".to_owned(),
         reused: false,
         pushed: None,
+        port: None,
     };
     Facts { image: (stage == Stage::Build).then_some(image), ..Facts::default() }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Scenario {
     Removal,
     /// A deployment of an image the engine has not.
     Pull,
+    /// Those of a cluster; the suite of the Kubernetes target goes through them.
+    Cluster,
 }
 
 impl Scenario {
@@ -69,6 +71,11 @@ fn scenario(place: Place) -> Scenario {
         | Place::ContainerRemove => Scenario::Redeployment,
         Place::NetworkRemove => Scenario::Removal,
         Place::ImagePull => Scenario::Pull,
+        Place::ObjectDryRun
+        | Place::ObjectApply
+        | Place::ObjectCreate
+        | Place::ObjectReplace
+        | Place::ObjectDelete => Scenario::Cluster,
     }
 }
 

@@ -125,6 +125,7 @@ impl World {
             addresses: &addresses,
             limits: &self.config.limits,
             targets: &targets,
+            clusters: &[],
             sealer: &self.sealer,
         };
         let (project, spec) =

@@ -19,10 +19,10 @@ use super::context::{ContextError, ContextLimits, ContextPlan, DOCKERFILE_MAX_BY
 use super::engine::{Engine, millis};
 use super::error::DockerError;
 use super::image::{RegistryAuth, list_images};
-use super::text::Redactor;
 use super::{LogSink, labels};
 use crate::failpoint::{self, Place};
 use crate::source::SourceTree;
+use crate::text::Redactor;
 
 /// Length of the scheduler's period that a CPU quota is a part of.
 const CPU_PERIOD_US: u32 = 100_000;

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::engine::{Engine, millis};
 use super::error::DockerError;
-use super::{LogSink, labels, text};
+use super::{LogSink, labels};
 use crate::failpoint::{self, Place};
 
 /// Images kept per project when the caller has no opinion: the running one and two to go back to.
@@ -215,7 +215,7 @@ async fn drain<T>(
 pub(super) fn refused(image: &str, error: DockerError) -> DockerError {
     let DockerError::Engine { status, reason, .. } = error else { return error };
     let image = image.to_owned();
-    let reason = text::clean(&reason);
+    let reason = crate::text::clean(&reason);
     let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     if says(&[
         "unauthorized",

@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt};
 use super::engine::Engine;
 use super::error::DockerError;
 use super::labels::{self, RoutingState};
-use super::text::LineSplitter;
+use crate::text::LineSplitter;
 
 /// Most lines asked of one container at once.
 pub const TAIL_LINES_LIMIT: usize = 10_000;

@@ -5,27 +5,56 @@ use std::sync::Arc;
 
 use slipway_common::model::{CredentialName, DeploymentSpec, Facts, ImageFact, Stage};
 
+use super::apply::kubernetes::pull_credential;
 use super::source_of::{Source, build_revision, stored_credential};
 use super::{Run, StageError, StageResult, commit, required};
 use crate::docker::context::ContextLimits;
 use crate::docker::{self, BuildLimits, BuildRequest, Engine, RegistryAuth};
 use crate::failpoint::{self, Moment, Place};
+use crate::registry;
+use crate::targets::Target;
 
 pub(super) async fn perform(
     run: &Run<'_>,
     spec: &DeploymentSpec,
     facts: &Facts,
 ) -> Result<StageResult, StageError> {
-    let engine = run.tools.engine()?;
-    let fact = match &spec.image {
-        Some(image) => {
-            let digest = docker::ensure_image(&engine, image.as_str(), None, run.journal).await?;
-            ImageFact { digest, tag: image.to_string(), reused: true, pushed: None }
+    let fact = match (&spec.image, run.tools.target(&spec.target)?) {
+        (Some(image), Target::Docker) => {
+            let digest =
+                docker::ensure_image(&run.tools.engine()?, image.as_str(), None, run.journal).await?;
+            ImageFact { digest, tag: image.to_string(), reused: true, pushed: None, port: None }
         }
-        None => build(run, spec, facts, &engine).await?,
+        (Some(image), Target::Kubernetes(target)) => {
+            let pull = pull_credential(run, target).await?;
+            let found = registry::resolve(image, pull.as_ref()).await?;
+            ImageFact {
+                digest: found.digest,
+                tag: image.to_string(),
+                reused: true,
+                pushed: Some(found.by_digest),
+                port: found.port,
+            }
+        }
+        (None, target) => {
+            check_registry(run, target)?;
+            build(run, spec, facts, &run.tools.engine()?).await?
+        }
     };
     run.say(&format!("Image {} is {}", fact.tag, fact.digest));
     Ok(StageResult::of(Facts { image: Some(fact), ..Facts::default() }))
+}
+
+/// A cluster's nodes pull from a registry: without one, a build would be in vain.
+fn check_registry(run: &Run<'_>, target: Target<'_>) -> Result<(), StageError> {
+    match target {
+        Target::Kubernetes(_) if run.tools.settings.docker.push_to.is_none() => Err(StageError::Refused {
+            code: "registry_missing",
+            reason: "no registry is set from which the cluster's nodes could pull the image".to_owned(),
+            hint: "Set `docker.push_to` to a registry that the cluster can pull from.",
+        }),
+        Target::Kubernetes(_) | Target::Docker => Ok(()),
+    }
 }
 
 /// Builds the image of the commit, or finds the one an earlier run built.
@@ -54,7 +83,11 @@ pub(super) async fn build(
         }
         None => None,
     };
-    Ok(ImageFact { digest: built.image_id, tag: built.tag, reused: built.reused, pushed })
+    let port = match run.tools.target(&spec.target)? {
+        Target::Docker => None,
+        Target::Kubernetes(_) => docker::exposed_port(engine, &built.image_id).await?,
+    };
+    Ok(ImageFact { digest: built.image_id, tag: built.tag, reused: built.reused, pushed, port })
 }
 
 fn build_request(

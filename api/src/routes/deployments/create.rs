@@ -77,6 +77,7 @@ fn resolve(shared: &Shared, request: &DeploymentRequest) -> Result<(Project, Dep
         addresses: &settings.addresses,
         limits: &settings.limits,
         targets: &settings.targets,
+        clusters: &settings.clusters,
         sealer: &shared.sealer,
     };
     request.resolve(&context).map_err(Refusal::Fields)

@@ -145,12 +145,15 @@ pub async fn live_states_are_the_latest(fixture: &dyn Fixture) {
             restarts: 2,
             exit_code: Some(137),
             out_of_memory: true,
+            reason: None,
         };
         let live = LiveState {
             replicas_wanted: 1,
+            replicas_updated: None,
             replicas_serving: serving,
             replicas: vec![replica],
             supports: Vec::new(),
+            events: Vec::new(),
             observed_at: Timestamp::now(),
         };
         backend.store.put_live(message.deployment, &live).await.expect("the store takes it");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{DeploymentRequest, HealthRequest, ResourceRequest, SupportRequest};
 use crate::model::{
     AddressPolicy, BranchName, BuildMode, CredentialSource, DeploymentSpec, EnvName, EnvironmentName,
-    HealthSpec, ImageReference, Project, Reference, RepositoryAddress, ResourceSpec, RevisionSpec,
+    HealthSpec, Hostname, ImageReference, Project, Reference, RepositoryAddress, ResourceSpec, RevisionSpec,
     SupportName, SupportSpec, TargetName,
 };
 use crate::secrets::{Sealed, Sealer, SecretText};
@@ -30,6 +30,8 @@ pub struct RequestLimits {
     pub replicas_max: u32,
     /// Support containers of one deployment.
     pub supports_max: usize,
+    /// Host names of one deployment.
+    pub hostnames_max: usize,
     /// Environment variables of one container.
     pub env_count_max: usize,
     /// Names and values of all environment variables together.
@@ -57,6 +59,8 @@ pub struct ResolveContext<'a> {
     pub limits: &'a RequestLimits,
     /// The configured targets; the first is the default.
     pub targets: &'a [TargetName],
+    /// Those of them that are Kubernetes clusters.
+    pub clusters: &'a [TargetName],
     /// Seals the secrets.
     pub sealer: &'a Sealer,
 }
@@ -111,8 +115,11 @@ impl DeploymentRequest {
         };
         let target = self.target(context.targets, errors);
         let replicas = self.replicas.unwrap_or(1);
-        errors.check("replicas", (1..=context.limits.replicas_max).contains(&replicas), || {
-            format!("must be from 1 to {}", context.limits.replicas_max)
+        // A cluster keeps an application that rests; an engine would have nothing to keep.
+        let is_cluster = target.as_ref().is_some_and(|target| context.clusters.contains(target));
+        let replicas_min = u32::from(!is_cluster);
+        errors.check("replicas", (replicas_min..=context.limits.replicas_max).contains(&replicas), || {
+            format!("must be from {replicas_min} to {}", context.limits.replicas_max)
         });
         errors.check("port", self.port != Some(0), || "must be from 1 to 65535".to_owned());
         let image: Option<Option<ImageReference>> = match &self.image {
@@ -125,6 +132,7 @@ impl DeploymentRequest {
         check_env_size(self, context.limits, errors);
         let env = seal_env("env", &self.env, &place, context, errors);
         let supports = seal_supports(&self.supports, &place, context, errors);
+        let hostnames = hostnames(&self.hostnames, target.as_ref(), context, errors);
         let credential = self.credential(repository.as_ref().map(|(project, _)| *project), context, errors);
         let health = health(self.health.as_ref(), context.limits, errors);
         let resources = resources(self.resources.as_ref(), context.limits, errors);
@@ -138,6 +146,7 @@ impl DeploymentRequest {
             replicas,
             env,
             supports,
+            hostnames,
             image: image?,
             build,
             commit: self.commit.unwrap_or_default(),
@@ -301,6 +310,29 @@ fn seal_supports(
         }
     }
     sealed
+}
+
+fn hostnames(
+    names: &[String],
+    target: Option<&TargetName>,
+    context: &ResolveContext<'_>,
+    errors: &mut Errors,
+) -> Vec<Hostname> {
+    errors.check("hostnames", names.len() <= context.limits.hostnames_max, || {
+        format!("has {} entries, more than the limit of {}", names.len(), context.limits.hostnames_max)
+    });
+    let is_cluster = target.is_none_or(|target| context.clusters.contains(target));
+    errors.check("hostnames", names.is_empty() || is_cluster, || {
+        "are for Kubernetes targets; this target gives every environment a port".to_owned()
+    });
+    let mut parsed = BTreeSet::new();
+    for (index, name) in names.iter().enumerate().take(context.limits.hostnames_max) {
+        let field = format!("hostnames[{index}]");
+        if let Some(name) = errors.take(field.clone(), name.parse::<Hostname>()) {
+            errors.check(field, parsed.insert(name), || "is used twice".to_owned());
+        }
+    }
+    parsed.into_iter().collect()
 }
 
 fn health(request: Option<&HealthRequest>, limits: &RequestLimits, errors: &mut Errors) -> HealthSpec {

@@ -19,6 +19,7 @@ fn limits() -> RequestLimits {
     RequestLimits {
         replicas_max: 10,
         supports_max: 2,
+        hostnames_max: 2,
         env_count_max: 3,
         env_total_max_bytes: 100,
         token_max_bytes: 20,
@@ -42,6 +43,7 @@ fn resolve(request: &DeploymentRequest) -> Result<(Project, DeploymentSpec), Vec
         addresses: &addresses,
         limits: &limits,
         targets: &targets,
+        clusters: &targets[1..],
         sealer: &sealer,
     })
 }
@@ -176,6 +178,35 @@ fn every_health_and_resource_limit_holds() {
     assert_eq!(refused(resources(None, Some(4_001), None)), ["resources.cpu_millis"]);
     assert_eq!(refused(resources(None, None, Some(0))), ["resources.pids"]);
     assert_eq!(refused(resources(None, None, Some(1_001))), ["resources.pids"]);
+}
+
+#[test]
+fn host_names_are_for_clusters_and_limited() {
+    let on_cluster = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        move |request: &mut DeploymentRequest| {
+            request.target = text("edge");
+            request.hostnames = names;
+        }
+    };
+    let spec = accepted(on_cluster(&["b.example.com", "a.example.com"]));
+    let names: Vec<&str> = spec.hostnames.iter().map(crate::model::Hostname::as_str).collect();
+    assert_eq!(names, ["a.example.com", "b.example.com"]);
+    assert_eq!(refused(on_cluster(&["a.example.com", "Not_A_Name"])), ["hostnames[1]"]);
+    assert_eq!(refused(on_cluster(&["a.example.com", "a.example.com"])), ["hostnames[1]"]);
+    assert_eq!(refused(on_cluster(&["a.b", "c.d", "e.f"])), ["hostnames"]);
+    assert_eq!(refused(|request| request.hostnames = vec!["a.example.com".to_owned()]), ["hostnames"]);
+}
+
+#[test]
+fn only_a_cluster_keeps_an_application_that_rests() {
+    assert_eq!(refused(|request| request.replicas = Some(0)), ["replicas"]);
+    let resting = accepted(|request| (request.target, request.replicas) = (text("edge"), Some(0)));
+    assert_eq!(resting.replicas, 0);
+    assert_eq!(
+        refused(|request| (request.target, request.replicas) = (text("edge"), Some(11))),
+        ["replicas"]
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use bollard::models::BuildInfo;
 use super::super::LogSink;
 use super::super::error::DockerError;
 use super::super::image::refused;
-use super::super::text::{LineSplitter, Redactor, Tail, clean};
+use crate::text::{LineSplitter, Redactor, Tail, clean};
 
 /// What is known of a build while its output arrives.
 pub(super) struct Outcome {

@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Longest line handed on; the rest of a longer one is cut.
-pub(super) const LINE_MAX_BYTES: usize = 4096;
+pub(crate) const LINE_MAX_BYTES: usize = 4096;
 /// Lines kept for an error message.
-pub(super) const TAIL_LINES_MAX: usize = 50;
+pub(crate) const TAIL_LINES_MAX: usize = 50;
 /// Values shorter than this are not looked for: they would blot out ordinary words.
 const SECRET_MIN_BYTES: usize = 6;
 
 /// Removes terminal sequences and control characters, and cuts what is longer than [`LINE_MAX_BYTES`].
-pub(super) fn clean(line: &str) -> String {
+pub(crate) fn clean(line: &str) -> String {
     let mut cleaned = String::with_capacity(line.len().min(LINE_MAX_BYTES));
     let mut rest = line.chars().peekable();
     while let Some(character) = rest.next() {
@@ -48,13 +48,13 @@ fn skip_escape_sequence(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
 
 /// Cuts a stream of chunks into lines. A carriage return starts the line anew, as a terminal shows it.
 #[derive(Debug, Default)]
-pub(super) struct LineSplitter {
+pub(crate) struct LineSplitter {
     pending: Vec<u8>,
 }
 
 impl LineSplitter {
     /// Takes a chunk and returns the lines it completes, cleaned.
-    pub(super) fn push(&mut self, chunk: &[u8]) -> Vec<String> {
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         for byte in chunk {
             if *byte == b'\n' {
@@ -67,7 +67,7 @@ impl LineSplitter {
     }
 
     /// The last line, when it had no line ending.
-    pub(super) fn finish(&mut self) -> Option<String> {
+    pub(crate) fn finish(&mut self) -> Option<String> {
         (!self.pending.is_empty()).then(|| self.take())
     }
 
@@ -81,30 +81,30 @@ impl LineSplitter {
 
 /// The last lines of an output.
 #[derive(Debug, Default)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     lines: VecDeque<String>,
 }
 
 impl Tail {
-    pub(super) fn push(&mut self, line: String) {
+    pub(crate) fn push(&mut self, line: String) {
         if self.lines.len() == TAIL_LINES_MAX {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
     }
 
-    pub(super) fn into_lines(self) -> Vec<String> {
+    pub(crate) fn into_lines(self) -> Vec<String> {
         self.lines.into()
     }
 }
 
 /// Replaces known secret values in output.
-pub(super) struct Redactor {
+pub(crate) struct Redactor {
     values: Vec<SecretString>,
 }
 
 impl Redactor {
-    pub(super) fn new<'a>(values: impl IntoIterator<Item = &'a SecretString>) -> Self {
+    pub(crate) fn new<'a>(values: impl IntoIterator<Item = &'a SecretString>) -> Self {
         let mut values: Vec<SecretString> = values
             .into_iter()
             .filter(|value| value.expose_secret().len() >= SECRET_MIN_BYTES)
@@ -115,7 +115,7 @@ impl Redactor {
         Self { values }
     }
 
-    pub(super) fn apply(&self, line: &str) -> String {
+    pub(crate) fn apply(&self, line: &str) -> String {
         self.values.iter().fold(line.to_owned(), |text, value| {
             if text.contains(value.expose_secret()) {
                 text.replace(value.expose_secret(), "[secret]")

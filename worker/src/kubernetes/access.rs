@@ -1,0 +1,221 @@
+//! How the API server is reached: from within the cluster, by one context of a kubeconfig, or by address and token.
+//! A kubeconfig that would run programs, read further files, use a proxy or skip the check of certificates is refused.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::Config;
+use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
+use secrecy::SecretString;
+
+use super::error::KubernetesError;
+
+/// Longest wait for a connection to the API server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest kubeconfig, token or certificate file.
+const FILE_MAX_BYTES: u64 = 1024 * 1024;
+
+/// Where the API server is and who Slipway is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// The cluster this process runs in, under its service account.
+    InCluster,
+    /// A context of a kubeconfig.
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// The context; the file's current one when absent.
+        context: Option<String>,
+    },
+    /// An address and a token.
+    Server {
+        /// `https://host:port`.
+        server: String,
+        /// File with the certificates to trust (PEM); the system's when absent.
+        ca_file: Option<PathBuf>,
+        /// File with the token; read anew when it is refused.
+        token_file: PathBuf,
+    },
+}
+
+/// Reads what is needed for a connection. Called again when the credentials were refused: they may have been renewed.
+pub(super) async fn config(access: &Access) -> Result<Config, KubernetesError> {
+    let mut config = match access {
+        Access::InCluster => Config::incluster().map_err(|error| setting("in_cluster", error.to_string()))?,
+        Access::Kubeconfig { path, context } => of_kubeconfig(path, context.clone()).await?,
+        Access::Server { server, ca_file, token_file } => {
+            of_server(server, ca_file.as_deref(), token_file).await?
+        }
+    };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // Slipway parks a job instead: a call that is repeated for minutes would hold its slot.
+    config.default_retry = false;
+    config.proxy_url = None;
+    Ok(config)
+}
+
+async fn of_kubeconfig(path: &Path, context: Option<String>) -> Result<Config, KubernetesError> {
+    let text = read("kubeconfig", path).await?;
+    let parsed = Kubeconfig::from_yaml(&text).map_err(|error| setting("kubeconfig", error.to_string()))?;
+    check(&parsed).map_err(|reason| setting("kubeconfig", reason))?;
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(parsed, &options)
+        .await
+        .map_err(|error| setting("context", error.to_string()))
+}
+
+async fn of_server(
+    server: &str,
+    ca_file: Option<&Path>,
+    token_file: &Path,
+) -> Result<Config, KubernetesError> {
+    let address: http::Uri =
+        server.parse().map_err(|_| setting("server", "must be an https:// address".to_owned()))?;
+    if address.scheme_str() != Some("https") {
+        return Err(setting("server", "must be an https:// address".to_owned()));
+    }
+    let mut config = Config::new(address);
+    if let Some(path) = ca_file {
+        config.root_cert = Some(certificates(&read("ca_file", path).await?)?);
+    }
+    let token = read("token_file", token_file).await?;
+    config.auth_info =
+        AuthInfo { token: Some(SecretString::from(token.trim().to_owned())), ..AuthInfo::default() };
+    Ok(config)
+}
+
+/// Checks that nothing but this file decides what is run, read and trusted. Pure.
+fn check(kubeconfig: &Kubeconfig) -> Result<(), String> {
+    for named in &kubeconfig.clusters {
+        if let Some(cluster) = &named.cluster
+            && let Some(what) = refused_of_cluster(cluster)
+        {
+            return Err(format!("the cluster `{}` has {what}, which is not allowed", named.name));
+        }
+    }
+    for named in &kubeconfig.auth_infos {
+        if let Some(user) = &named.auth_info
+            && let Some(what) = refused_of_user(user)
+        {
+            return Err(format!("the user `{}` has {what}, which is not allowed", named.name));
+        }
+    }
+    Ok(())
+}
+
+fn refused_of_cluster(cluster: &Cluster) -> Option<&'static str> {
+    let is_https = cluster.server.as_deref().is_some_and(|server| server.starts_with("https://"));
+    [
+        (cluster.insecure_skip_tls_verify == Some(true), "`insecure-skip-tls-verify`"),
+        (cluster.proxy_url.is_some(), "`proxy-url`"),
+        (
+            cluster.certificate_authority.is_some(),
+            "`certificate-authority` (use `certificate-authority-data`)",
+        ),
+        (!is_https, "a `server` that is not https"),
+    ]
+    .into_iter()
+    .find_map(|(refused, what)| refused.then_some(what))
+}
+
+fn refused_of_user(user: &AuthInfo) -> Option<&'static str> {
+    [
+        (user.exec.is_some(), "`exec`"),
+        (user.auth_provider.is_some(), "`auth-provider`"),
+        (user.token_file.is_some(), "`tokenFile` (use `token`)"),
+        (user.client_certificate.is_some(), "`client-certificate` (use `client-certificate-data`)"),
+        (user.client_key.is_some(), "`client-key` (use `client-key-data`)"),
+        (user.impersonate.is_some() || user.impersonate_groups.is_some(), "`as`"),
+    ]
+    .into_iter()
+    .find_map(|(refused, what)| refused.then_some(what))
+}
+
+fn certificates(text: &str) -> Result<Vec<Vec<u8>>, KubernetesError> {
+    use base64::Engine as _;
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let found: Option<Vec<Vec<u8>>> = text
+        .split(BEGIN)
+        .skip(1)
+        .map(|rest| {
+            let body: String = rest.split(END).next()?.split_whitespace().collect();
+            base64::engine::general_purpose::STANDARD.decode(body).ok()
+        })
+        .collect();
+    match found {
+        Some(found) if !found.is_empty() => Ok(found),
+        _ => Err(setting("ca_file", "holds no certificate in PEM form".to_owned())),
+    }
+}
+
+async fn read(key: &'static str, path: &Path) -> Result<String, KubernetesError> {
+    let unreadable = |reason: String| setting(key, format!("{} cannot be read: {reason}", path.display()));
+    let length = tokio::fs::metadata(path).await.map_err(|error| unreadable(error.to_string()))?.len();
+    if length > FILE_MAX_BYTES {
+        return Err(unreadable(format!("it has more than {FILE_MAX_BYTES} bytes")));
+    }
+    tokio::fs::read_to_string(path).await.map_err(|error| unreadable(error.to_string()))
+}
+
+fn setting(key: &'static str, reason: String) -> KubernetesError {
+    KubernetesError::Settings { key, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kubeconfig(cluster: &str, user: &str) -> Kubeconfig {
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: a\n\
+             clusters:\n- name: a\n  cluster: {{server: \"https://k.example\"{cluster}}}\n\
+             users:\n- name: a\n  user: {{token: t{user}}}\n\
+             contexts:\n- name: a\n  context: {{cluster: a, user: a}}\n"
+        );
+        Kubeconfig::from_yaml(&text).unwrap()
+    }
+
+    #[test]
+    fn a_kubeconfig_runs_nothing_and_reads_nothing_else() {
+        assert_eq!(check(&kubeconfig("", "")), Ok(()));
+        let refused = [
+            (", insecure-skip-tls-verify: true", "", "insecure-skip-tls-verify"),
+            (", proxy-url: \"http://p\"", "", "proxy-url"),
+            (", certificate-authority: /etc/passwd", "", "certificate-authority"),
+            ("", ", exec: {apiVersion: client.authentication.k8s.io/v1, command: sh}", "exec"),
+            ("", ", auth-provider: {name: gcp}", "auth-provider"),
+            ("", ", tokenFile: /etc/passwd", "tokenFile"),
+            ("", ", client-certificate: /c", "client-certificate"),
+            ("", ", client-key: /k", "client-key"),
+            ("", ", as: system:admin", "`as`"),
+        ];
+        for (cluster, user, named) in refused {
+            let error = check(&kubeconfig(cluster, user)).unwrap_err();
+            assert!(error.contains(named), "{named}: {error}");
+        }
+        let plain = kubeconfig("", "");
+        let mut http = plain.clone();
+        http.clusters[0].cluster.as_mut().unwrap().server = Some("http://k.example".to_owned());
+        assert!(check(&http).unwrap_err().contains("not https"));
+    }
+
+    #[tokio::test]
+    async fn an_address_needs_tls_and_a_certificate_that_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (token, ca) = (folder.path().join("token"), folder.path().join("ca.crt"));
+        std::fs::write(&token, "secret\n").unwrap();
+        std::fs::write(&ca, "nothing").unwrap();
+        let server = |server: &str, ca_file: Option<&Path>| Access::Server {
+            server: server.to_owned(),
+            ca_file: ca_file.map(Path::to_owned),
+            token_file: token.clone(),
+        };
+        assert!(config(&server("http://k.example", None)).await.is_err());
+        assert!(config(&server("https://k.example", Some(&ca))).await.is_err());
+        let missing = config(&server("https://k.example", Some(Path::new("/nonexistent")))).await;
+        assert!(missing.unwrap_err().to_string().contains("ca_file"));
+        let good = config(&server("https://k.example", None)).await.unwrap();
+        assert!(!good.default_retry && good.proxy_url.is_none());
+    }
+}

@@ -1,0 +1,220 @@
+//! On a Kubernetes target: make the cluster run the image, a step at a time; the job is parked between them.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use slipway_common::model::{
+    CredentialName, Deployment, DeploymentSpec, Facts, ImageFact, InventoryFact, Stage, SupportSpec,
+};
+
+use super::super::source_of::stored_credential;
+use super::super::{Outcome, Run, StageError, StageResult, required};
+use super::open_env;
+use crate::failpoint::{self, Moment, Place};
+use crate::kubernetes::{
+    self, Interest, KubernetesError, Progress, PullCredential, Support, Variables, Wanted, advance, put,
+};
+use crate::registry;
+use crate::targets::ClusterTarget;
+
+/// How long a job is parked that nobody wakes. Rollouts wake their jobs; this is for what the watches do not see.
+const LOOK_AGAIN: Duration = Duration::from_secs(4);
+
+pub(super) async fn perform(
+    run: &Run<'_>,
+    spec: &DeploymentSpec,
+    facts: &Facts,
+    target: &ClusterTarget,
+) -> Result<Outcome, StageError> {
+    let wanted = wanted(run, spec, facts, target).await?;
+    failpoint::reach(Place::Apply, Moment::Inside).await;
+    match advance(target.place(), &wanted, run.said, run.journal).await? {
+        Progress::Done(applied) => {
+            let inventory = InventoryFact {
+                url: applied.url,
+                gateway_port: None,
+                namespace: Some(applied.namespace),
+                objects: applied.objects,
+            };
+            Ok(Outcome::done(StageResult::of(Facts { inventory: Some(inventory), ..Facts::default() })))
+        }
+        Progress::Waiting { reason, deployments } => {
+            if !deployments.is_empty() {
+                let interest = Interest { job: run.message.id, deployments, said: reason.clone() };
+                target.watch.wake(&wanted.namespace(), interest);
+            }
+            Ok(Outcome::Waits { reason, longest: LOOK_AGAIN })
+        }
+    }
+}
+
+/// Takes the deployment out of service. Returns what was deleted.
+pub(in super::super) async fn stop(run: &Run<'_>, target: &ClusterTarget) -> Result<Vec<String>, StageError> {
+    let wanted = bare(run);
+    let Some(owner) = kubernetes::owner(target.place(), &wanted).await? else { return Ok(Vec::new()) };
+    if owner != wanted.deployment && in_service(run).await?.iter().any(|other| other.id.to_string() == owner)
+    {
+        return Ok(Vec::new());
+    }
+    Ok(kubernetes::stop(&target.cluster, &wanted, run.journal).await?)
+}
+
+/// Undoes what an interrupted or failed apply of this deployment has begun: puts back the deployment that is in service,
+/// whose pods serve still, or removes everything when there is none.
+pub(in super::super) async fn give_way(run: &Run<'_>, target: &ClusterTarget) -> Result<(), StageError> {
+    let owner = kubernetes::owner(target.place(), &bare(run)).await?;
+    if owner.is_none_or(|owner| owner != run.message.deployment.to_string()) {
+        return Ok(());
+    }
+    let previous = in_service(run).await?.into_iter().find(|other| other.id != run.message.deployment);
+    let Some(previous) = previous else {
+        return stop(run, target).await.map(|_| ());
+    };
+    run.say(&format!("Putting back the deployment in service, {}", previous.id));
+    let wanted = Wanted {
+        deployment: previous.id.to_string(),
+        ..wanted(run, &previous.spec, &previous.facts, target).await?
+    };
+    Ok(put(target.place(), &wanted, run.journal).await?)
+}
+
+/// The deployments of this project and environment that serve.
+async fn in_service(run: &Run<'_>) -> Result<Vec<Deployment>, StageError> {
+    let store = &run.tools.backend.store;
+    let ids = store.in_service(&run.message.project.slug, &run.message.environment).await;
+    let mut found = Vec::new();
+    for id in ids.map_err(StageError::Store)? {
+        found.extend(store.deployment(id).await.map_err(StageError::Store)?);
+    }
+    Ok(found)
+}
+
+/// What names the deployment's place, and nothing of what runs there.
+fn bare(run: &Run<'_>) -> Wanted {
+    Wanted {
+        project: run.message.project.slug.clone(),
+        environment: run.message.environment.clone(),
+        deployment: run.message.deployment.to_string(),
+        job: run.message.id.to_string(),
+        fence: run.fence,
+        image: String::new(),
+        port: 0,
+        replicas: 0,
+        env: Variables::default(),
+        resources: slipway_common::model::ResourceSpec::default(),
+        health: slipway_common::model::HealthSpec::default(),
+        supports: Vec::new(),
+        hostnames: Vec::new(),
+        pull: None,
+    }
+}
+
+async fn wanted(
+    run: &Run<'_>,
+    spec: &DeploymentSpec,
+    facts: &Facts,
+    target: &ClusterTarget,
+) -> Result<Wanted, StageError> {
+    let image = required(facts.image.as_ref(), Stage::Build)?;
+    let pull = pull_credential(run, target).await?;
+    let mut supports = Vec::with_capacity(spec.supports.len());
+    for support in &spec.supports {
+        supports.push(of_support(run, support, pull.as_ref()).await?);
+    }
+    Ok(Wanted {
+        image: pullable(image)?,
+        port: port(spec, facts)?,
+        replicas: spec.replicas,
+        env: variables(run, &spec.env)?,
+        resources: spec.resources.clone(),
+        health: spec.health.clone(),
+        supports,
+        hostnames: spec.hostnames.iter().map(ToString::to_string).collect(),
+        pull,
+        ..bare(run)
+    })
+}
+
+async fn of_support(
+    run: &Run<'_>,
+    support: &SupportSpec,
+    pull: Option<&PullCredential>,
+) -> Result<Support, StageError> {
+    Ok(Support {
+        name: support.name.to_string(),
+        image: registry::resolve(&support.image, pull).await?.by_digest,
+        port: support.port,
+        env: variables(run, &support.env)?,
+        resources: slipway_common::model::ResourceSpec::default(),
+    })
+}
+
+/// The variables of one container, with a hash that tells versions apart and is of no use without the key.
+fn variables(
+    run: &Run<'_>,
+    env: &std::collections::BTreeMap<slipway_common::model::EnvName, slipway_common::secrets::Sealed>,
+) -> Result<Variables, StageError> {
+    let values = open_env(run, env)?;
+    let mut input = Vec::new();
+    for (name, value) in &values {
+        for part in [name.as_str(), value.expose_secret()] {
+            input.extend(part.len().to_be_bytes());
+            input.extend(part.as_bytes());
+        }
+    }
+    let hash = if values.is_empty() { String::new() } else { run.tools.sealer.fingerprint(&input) };
+    Ok(Variables { values, hash })
+}
+
+/// The name nodes pull the image by.
+fn pullable(image: &ImageFact) -> Result<String, StageError> {
+    image.pushed.clone().ok_or_else(|| StageError::Refused {
+        code: "registry_missing",
+        reason: "the image is on the Docker engine only, where the nodes of a cluster cannot pull it"
+            .to_owned(),
+        hint: "Set `docker.push_to` to a registry that the cluster can pull from.",
+    })
+}
+
+/// Where the application listens: a generated Dockerfile was made for the port in the template's fact; otherwise the
+/// request knows best, then the repository, then the image.
+fn port(spec: &DeploymentSpec, facts: &Facts) -> Result<u16, StageError> {
+    let template = facts.template.as_ref();
+    let known = template.and_then(|template| template.port);
+    let generated = template.is_some_and(|template| template.generated.contains(&template.dockerfile));
+    let given = if generated { known.or(spec.port) } else { spec.port.or(known) };
+    let exposed = facts.image.as_ref().and_then(|image| image.port);
+    given.or(exposed).ok_or_else(|| StageError::Refused {
+        code: "port_unknown",
+        reason: "neither the request nor the image says which port the application listens on".to_owned(),
+        hint: "Give `port` in the request, or add one EXPOSE to the Dockerfile.",
+    })
+}
+
+/// The credential nodes pull with, if the target has one.
+pub(in super::super) async fn pull_credential(
+    run: &Run<'_>,
+    target: &ClusterTarget,
+) -> Result<Option<PullCredential>, StageError> {
+    let Some(name) = &target.cluster.settings().pull_credential else { return Ok(None) };
+    let server = bound_host(run, name).await?;
+    let (username, password) = stored_credential(run, name, Some(&server)).await?;
+    let username = username.unwrap_or_else(|| "slipway".to_owned());
+    Ok(Some(PullCredential { server, username, password }))
+}
+
+/// The host a credential is bound to: a cluster is told for which registry a password is.
+async fn bound_host(run: &Run<'_>, name: &CredentialName) -> Result<String, StageError> {
+    let stored = run.tools.backend.store.credential(name).await.map_err(StageError::Store)?;
+    stored.and_then(|stored| stored.host).ok_or_else(|| StageError::Refused {
+        code: "credential_without_host",
+        reason: format!("the credential `{name}` for pulling images does not exist, or is bound to no host"),
+        hint: "Store it with the registry's host, and retry.",
+    })
+}
+
+impl From<KubernetesError> for StageError {
+    fn from(error: KubernetesError) -> Self {
+        Self::Kubernetes(error)
+    }
+}
