@@ -4,7 +4,8 @@
 #
 #   ensure            prints the folder that holds the programs; builds those that this machine does not have. The
 #                     status is 3 when they cannot be had: no Go, too old a Go, no modules, or not built within
-#                     CONTROL_PLANE_BUILD_MAX_S (1500).
+#                     CONTROL_PLANE_BUILD_MAX_S (1200).
+#   fetch             gets the modules that a build needs, so that it can be done while something else is built.
 #   run -- COMMAND... runs the command with SLIPWAY_TEST_CLUSTER naming the folder of a control plane that ends with
 #                     it. When the programs cannot be had it says why, and runs the command all the same. Whoever
 #                     wants to do without says why in SLIPWAY_NO_TEST_CLUSTER.
@@ -29,7 +30,7 @@ users=(admin slipway-api slipway-scaler slipway-worker)
 status_unavailable=3
 start_seconds_max=180
 # Longest first build; what is done by then is kept for the next.
-build_max_s=${CONTROL_PLANE_BUILD_MAX_S:-1500}
+build_max_s=${CONTROL_PLANE_BUILD_MAX_S:-1200}
 
 cache_root() {
   mkdir -p "${CARGO_TARGET_DIR:-target}/control-plane"
@@ -79,6 +80,15 @@ check_go() {
   local why
   why=$(in_module list -m 2>&1 >/dev/null) || unavailable "this Go cannot build them ($(go version 2>&1)): $why"
 }
+
+# Takes minutes of waiting and seconds of work. That something is missing, the build says.
+fetch() {
+  ensure_is_done || in_module list -deps tool >/dev/null 2>&1 || true
+}
+
+ensure_is_done() { has_all "$(program_folder)"; }
+
+program_folder() { echo "$(cache_root)/$(cat "$module/go.mod" "$module/go.sum" | sha256sum | cut -c 1-16)/bin"; }
 
 build() {
   local name=$1 bin=$2 package version
@@ -132,7 +142,7 @@ ensure() {
   for folder in "${KUBEBUILDER_ASSETS:-}" /usr/local/kubebuilder/bin; do
     if [ -n "$folder" ] && has_all "$folder"; then realpath "$folder"; return; fi
   done
-  bin=$(cache_root)/$(cat "$module/go.mod" "$module/go.sum" | sha256sum | cut -c 1-16)/bin
+  bin=$(program_folder)
   if ! has_all "$bin"; then
     mkdir -p "$bin"
     (fill "$bin") 9>"$bin/../lock" || return
@@ -433,11 +443,12 @@ main() {
   case $command in
     ensure) ensure ;;
     run) run "$@" ;;
-    up) up ;;
+    fetch) fetch ;;
+  up) up ;;
     down) down ;;
     prepare) prepare "$@" ;;
     settle) settle "$@" ;;
-    *) die "usage: control-plane.sh ensure | run -- COMMAND... | up | down" ;;
+    *) die "usage: control-plane.sh ensure | fetch | run -- COMMAND... | up | down" ;;
   esac
 }
 

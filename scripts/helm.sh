@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# helm.sh ensure: prints the path of a helm (3.18 or later, or 4): the one $HELM names, the one on the path, or one built
+# helm.sh ensure | fetch: `ensure` prints the path of a helm (3.18 or later, or 4): the one $HELM names, the one on the path, or one built
 # from the Go module that integration-tests/helm/go.mod pins, which is kept below the build folder.
 #
 # Exit status 3: none is to be had on this machine, and standard error says why; what needs it is to be skipped, loudly.
@@ -13,7 +13,7 @@ readonly MODULE=integration-tests/helm
 readonly PACKAGE=helm.sh/helm/v4/cmd/helm
 readonly UNAVAILABLE=3
 # Longest build.
-readonly BUILD_MAX_S=600
+readonly BUILD_MAX_S=300
 
 # unavailable REASON...: says it so that nobody overlooks it.
 unavailable() {
@@ -80,7 +80,13 @@ ensure() {
   printf '%s\n' "$folder/helm"
 }
 
+# fetch: gets the modules that a build needs, so that it can be done while something else is built.
+fetch() {
+  [ -n "${HELM:-}" ] || go_here list -deps "$PACKAGE" >/dev/null 2>&1 || true
+}
+
 case ${1:-} in
   ensure) ensure ;;
-  *) die "usage: helm.sh ensure" ;;
+  fetch) fetch ;;
+  *) die "usage: helm.sh ensure | fetch" ;;
 esac

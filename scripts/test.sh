@@ -5,7 +5,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Modules of Go arrive while this is built; that some do not, is said where they are needed.
+(scripts/control-plane.sh fetch; scripts/helm.sh fetch) >/dev/null 2>&1 &
+fetching=$!
 cargo build --workspace --locked --bins --tests
+wait "$fetching" || true
 programs=$(realpath "${CARGO_TARGET_DIR:-target}/debug")
 export SLIPWAY_BIN=$programs/slipway SLIPWAY_API_BIN=$programs/slipway-api SLIPWAY_WORKER_BIN=$programs/slipway-worker
 export SLIPWAY_GATEWAY_BIN=$programs/slipway-gateway
