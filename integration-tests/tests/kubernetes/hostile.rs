@@ -124,6 +124,9 @@ async fn s8_hostile_requests_make_nothing() {
     let outcome: anyhow::Result<()> = async {
         let wishes = wishes();
         ensure!(wishes.len() >= 60, "only {} wishes", wishes.len());
+        // The request that every wish is added to is a good one, in this very form.
+        let good: DeploymentRequest = serde_json::from_value(serde_json::to_value(world.request("web"))?)?;
+        world.deploy(&good).await?;
         for wish in wishes {
             let good = world.request("web");
             let mut body = serde_json::to_value(&good)?;
