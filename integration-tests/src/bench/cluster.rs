@@ -127,7 +127,7 @@ fn wish_of(mut object: Value, namespace: &str) -> Value {
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");
     }
-    if let Some(spec) = object["spec"].as_object_mut() {
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         for given in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
             spec.remove(given);
         }
