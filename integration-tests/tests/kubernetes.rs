@@ -14,7 +14,7 @@ mod world;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use slipway_common::model::{Deployment, DeploymentState, JobState, Stage};
+use slipway_common::model::{Deployment, DeploymentState, JobState, LiveState, Stage};
 use slipway_integration_tests::control_plane::{
     ControlPlane, IMAGE_CONFIG_FAILS, IMAGE_CRASHES, IMAGE_NEVER_READY, IMAGE_PULL_FAILS,
 };
@@ -62,6 +62,18 @@ async fn pods(world: &World, deployment: &Deployment) -> anyhow::Result<Vec<Stri
         .collect();
     found.sort();
     Ok(found)
+}
+
+/// What the observer keeps, once it has seen this many replicas serve.
+async fn seen_to_serve(world: &World, deployment: &Deployment, replicas: u32) -> anyhow::Result<LiveState> {
+    for _ in 0..600 {
+        let live = world.backend.store.live(deployment.id).await?;
+        if let Some(live) = live.filter(|live| live.replicas_serving == replicas) {
+            return Ok(live);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("{replicas} replicas were never seen to serve")
 }
 
 /// Image that the policy of the cluster refuses.
@@ -135,11 +147,9 @@ cluster_test!(
         let secret = container["envFrom"][0]["secretRef"]["name"].as_str().context("no variables")?;
         let secret = world.object(&deployment, "secrets", secret).await?;
         ensure!(secret["data"]["GREETING"] == "aGVsbG8=", "{secret:#}");
-        let live = world.backend.store.live(deployment.id);
-        let live = live.await?.filter(|live| live.replicas_serving == 2);
-        if live.is_none() {
-            world.wait_for(deployment.id, |_| true).await?;
-        }
+        let live = seen_to_serve(&world, &deployment, 2).await?;
+        ensure!((live.replicas_wanted, live.replicas_updated) == (2, Some(2)), "{live:#?}");
+        ensure!(live.replicas.iter().all(|pod| pod.name.starts_with("shop-")), "{live:#?}");
         let labels = world.plane.get(&format!("/api/v1/namespaces/{namespace}")).await?;
         ensure!(
             labels["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted",
