@@ -27,9 +27,14 @@ use unknown::Outage;
 fn i6_every_point_is_in_the_plan() {
     let planned: usize = Scenario::ALL.into_iter().map(|scenario| plan::points(scenario).len()).sum();
     assert_eq!(planned, slipway_worker::failpoint::POINTS.len());
-    let stages: Vec<&str> = plan::places(Scenario::Stage).map(|place| place.as_str()).collect();
+    let names = |scenario| plan::places(scenario).map(|place| place.as_str()).collect::<Vec<&str>>();
     // The rows of the crash matrix, which kills around stages.
-    assert_eq!(stages, ["clone", "template", "commit", "build", "apply", "stop"]);
+    assert_eq!(names(Scenario::Stage), ["clone", "template", "commit", "build", "apply", "stop"]);
+    // The kills of the suite `kubernetes`, one test for each kind of call.
+    assert_eq!(
+        names(Scenario::Cluster),
+        ["object_dry_run", "object_apply", "object_create", "object_replace", "object_delete"]
+    );
 }
 
 /// Everything up to the push: the lease, the credential, the Git host, the ledger, the store and the queue.

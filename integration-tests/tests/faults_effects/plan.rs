@@ -29,7 +29,7 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Stage,
         Self::Push,
         Self::Park,
@@ -39,6 +39,7 @@ impl Scenario {
         Self::Redeployment,
         Self::Removal,
         Self::Pull,
+        Self::Cluster,
     ];
 }
 
