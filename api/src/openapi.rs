@@ -21,7 +21,9 @@ pub(crate) struct Problem(ProblemDocument);
     paths(
         deployments::create::create, deployments::list::list, deployments::show::show,
         deployments::actions::stop, deployments::actions::cancel, deployments::actions::retry,
+        deployments::actions::repair,
         deployments::actions::rollback, deployments::events::events, deployments::logs::logs,
+        deployments::pods::logs, deployments::pods::events,
         jobs::show,
         dead::list, dead::show, dead::requeue, dead::discard, admin::start, admin::show,
         credentials::list, credentials::show, credentials::store, credentials::delete,

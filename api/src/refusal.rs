@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use slipway_common::backend::RecordError;
+use slipway_common::inquiry::InquiryError;
 use slipway_common::ledger::LedgerError;
 use slipway_common::model::request::InvalidField;
 use slipway_common::queue::QueueError;
@@ -67,6 +68,18 @@ pub(crate) enum Refusal {
     /// What the path names does not exist.
     #[error("no such {what}")]
     NotFound { what: &'static str },
+    /// The deployment has no such pod.
+    #[error("the deployment has no such pod")]
+    UnknownPod,
+    /// The pod has no such container.
+    #[error("the pod has no such container")]
+    UnknownContainer { known: Vec<String> },
+    /// A worker asked the target, and learned nothing.
+    #[error("the target could not be read: {code}")]
+    TargetUnreadable { code: String, reason: String },
+    /// A question has no answer.
+    #[error("a question has no answer")]
+    Inquiry(#[from] InquiryError),
     /// What is asked for does not fit the state things are in.
     #[error("{detail}")]
     Conflict { code: &'static str, detail: String },
@@ -123,12 +136,7 @@ impl Refusal {
             Self::BodyBroken => body_broken(),
             Self::BodySlow { limit_ms } => body_slow(*limit_ms),
             Self::BodyTooLarge { limit_bytes } => body_too_large(*limit_bytes),
-            Self::MediaType { expected } => Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                format!("The body must be {expected}."),
-            )
-            .closing(),
+            Self::MediaType { expected } => media_type(expected),
             Self::Fields(errors) => {
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", summary(errors))
                     .with_errors(errors.clone())
@@ -153,6 +161,10 @@ impl Refusal {
             Self::NotFound { what } => {
                 Problem::new(StatusCode::NOT_FOUND, "not_found", format!("There is no such {what}."))
             }
+            Self::UnknownPod => unknown_pod(),
+            Self::UnknownContainer { known } => unknown_container(known),
+            Self::TargetUnreadable { code, reason } => target_unreadable(code, reason),
+            Self::Inquiry(error) => inquiry(error),
             Self::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail.clone()),
             Self::TooManyStreams { limit } => unavailable(
                 "too_many_streams",
@@ -196,6 +208,45 @@ fn body_slow(limit_ms: u128) -> Problem {
 fn body_too_large(limit_bytes: usize) -> Problem {
     let detail = format!("The body has more than {limit_bytes} bytes.");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail).closing()
+}
+
+fn media_type(expected: &str) -> Problem {
+    let detail = format!("The body must be {expected}.");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).closing()
+}
+
+fn unknown_pod() -> Problem {
+    let detail = "The deployment has no such pod now; `live` of the deployment names those it has.";
+    Problem::new(StatusCode::NOT_FOUND, "pod_unknown", detail)
+}
+
+fn unknown_container(known: &[String]) -> Problem {
+    let others = if known.is_empty() { String::new() } else { format!("; it has {}", known.join(", ")) };
+    let detail = format!("The pod has no such container{others}.");
+    Problem::new(StatusCode::NOT_FOUND, "container_unknown", detail)
+}
+
+fn target_unreadable(code: &str, reason: &str) -> Problem {
+    let detail = format!("The target could not be read: {reason} ({code}).");
+    Problem::new(StatusCode::BAD_GATEWAY, "target_unreadable", detail)
+}
+
+fn inquiry(error: &InquiryError) -> Problem {
+    match error {
+        InquiryError::Unavailable { .. } => {
+            tracing::warn!(error = %error, "questions cannot be passed on");
+            unavailable("inquiries_unavailable", "Workers cannot be asked now; try again.")
+        }
+        InquiryError::TooMany { limit } => unavailable(
+            "too_many_inquiries",
+            format!("{limit} questions wait for a worker, which is the limit; try again later."),
+        ),
+        InquiryError::Unanswered { after_ms } => {
+            tracing::warn!(error = %error, "no worker answers");
+            let detail = format!("No worker answered within {after_ms} ms; try again.");
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "worker_silent", detail)
+        }
+    }
 }
 
 fn malformed(part: RequestPart, field: &str, reason: &str) -> Problem {
@@ -329,6 +380,22 @@ mod tests {
         let response = Refusal::from(QueueError::Full { limit_jobs: 7 }).error_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(response.headers().contains_key(header::RETRY_AFTER));
+    }
+
+    #[test]
+    fn questions_without_an_answer_are_told_apart() {
+        for (error, status, code) in [
+            (InquiryError::Unavailable { reason: "secret".to_owned() }, 503, "inquiries_unavailable"),
+            (InquiryError::TooMany { limit: 7 }, 503, "too_many_inquiries"),
+            (InquiryError::Unanswered { after_ms: 7 }, 504, "worker_silent"),
+        ] {
+            let refusal = Refusal::from(error);
+            let document = refusal.problem().document();
+            assert_eq!((document.status, document.code.as_str()), (status, code));
+            assert!(!document.detail.contains("secret"));
+            let is_patient = refusal.error_response().headers().contains_key(header::RETRY_AFTER);
+            assert_eq!(is_patient, status == 503, "{code}");
+        }
     }
 
     #[test]

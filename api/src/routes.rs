@@ -20,7 +20,7 @@ use crate::refusal::Refusal;
 
 /// Adds every route.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    use deployments::{actions, create, events, list, logs, show};
+    use deployments::{actions, create, events, list, logs, pods, show};
     config
         .service(
             at("/deployments", "GET, POST")
@@ -34,9 +34,12 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         )
         .service(at("/deployments/{id}/cancel", "POST").route(web::post().to(actions::cancel)))
         .service(at("/deployments/{id}/retry", "POST").route(web::post().to(actions::retry)))
+        .service(at("/deployments/{id}/repair", "POST").route(web::post().to(actions::repair)))
         .service(at("/deployments/{id}/rollback", "POST").route(web::post().to(actions::rollback)))
         .service(at("/deployments/{id}/events", "GET").route(web::get().to(events::events)))
         .service(at("/deployments/{id}/logs", "GET").route(web::get().to(logs::logs)))
+        .service(at("/deployments/{id}/pods/{pod}/logs", "GET").route(web::get().to(pods::logs)))
+        .service(at("/deployments/{id}/pods/{pod}/events", "GET").route(web::get().to(pods::events)))
         .service(at("/jobs/{id}", "GET").route(web::get().to(jobs::show)))
         .service(at("/dead", "GET").route(web::get().to(dead::list)))
         .service(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use slipway_common::config::Config;
 use slipway_common::model::request::RequestLimits;
-use slipway_common::model::{AddressPolicy, TargetName};
+use slipway_common::model::{AddressPolicy, ServerAddress, TargetName};
 
 /// Settings of the API. Every wait and every size has a limit here.
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ pub struct ApiSettings {
     pub targets: Vec<TargetName>,
     /// Those of them that are Kubernetes clusters.
     pub clusters: Vec<TargetName>,
+    /// Those of them whose API server has a configured address, with this address.
+    pub servers: Vec<(TargetName, ServerAddress)>,
     /// Which repository addresses are accepted.
     pub addresses: AddressPolicy,
     /// How much one request may ask for.
@@ -71,6 +73,7 @@ impl ApiSettings {
             open_loopback: config.auth.open_loopback,
             targets: config.targets(),
             clusters: config.clusters(),
+            servers: config.servers(),
             addresses: AddressPolicy { http: config.git.http },
             limits: config.limits.clone(),
             idempotency_keep: Duration::from_secs(u64::from(config.data.keep_finished_days) * 24 * 3600),

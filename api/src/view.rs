@@ -3,6 +3,7 @@
 mod dead;
 mod deployment;
 mod event;
+mod pod;
 mod spec;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use slipway_common::record::{StoredCredential, StoredToken};
 pub use dead::{DeadDetail, DeadList, DeadSummary};
 pub use deployment::{DeploymentDetail, DeploymentList, DeploymentSummary, JobDetail, Progress, StageView};
 pub use event::{EndView, EventView};
+pub use pod::{PodEvents, PodLog};
 pub use spec::{CredentialUse, SpecView, SupportView};
 
 /// What stands in the place of a value that is kept but never shown.

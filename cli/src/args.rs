@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use slipway_common::inquiry::TAIL_LINES_MAX;
 use slipway_common::model::{CredentialName, DeploymentState, Stage};
 use url::Url;
 
@@ -80,17 +81,24 @@ pub(crate) enum ClientCommand {
         /// The deployment: its id, or at least six characters of it.
         id: String,
     },
-    /// Print the logs of a deployment's stages.
+    /// Print the logs of a deployment's stages, or what one of its pods has printed.
     #[command(after_help = "Examples:
   slipway logs 4f1c22d09a3e                  everything written so far
-  slipway logs -f --stage build 4f1c22d09a3e follow the build")]
+  slipway logs -f --stage build 4f1c22d09a3e follow the build
+  slipway logs --pod shop-7d9f8b6c5-x2x9z 4f1c22d09a3e
+                                             what runs, as `slipway status` names it")]
     Logs(LogsArgs),
+    /// Show what happened to a pod of a deployment, as its cluster tells it.
+    #[command(after_help = "Example:\n  slipway events --pod shop-7d9f8b6c5-x2x9z 4f1c22d09a3e")]
+    Events(EventsArgs),
     /// Take a deployment out of service.
     Stop(ActArgs),
     /// Cancel what a deployment is doing.
     Cancel(ActArgs),
     /// Try a failed or cancelled deployment again, from the stage that is missing.
     Retry(ActArgs),
+    /// Undo what others have changed or deleted of a deployment in service.
+    Repair(ActArgs),
     /// Go back to what was in service before, or to a given deployment.
     #[command(after_help = "Examples:
   slipway rollback 4f1c22d09a3e                     to the one before it
@@ -171,6 +179,31 @@ pub(crate) struct LogsArgs {
     /// Go on until the deployment's job ends.
     #[arg(short, long)]
     pub(crate) follow: bool,
+    /// What this pod (on Docker this container) has printed, in place of the stages.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["stage", "follow"])]
+    pub(crate) pod: Option<String>,
+    /// Which of the pod's containers; the one that runs the application if not given.
+    #[arg(long, value_name = "NAME", requires = "pod")]
+    pub(crate) container: Option<String>,
+    /// What the container printed before it was last restarted.
+    #[arg(long, requires = "pod")]
+    pub(crate) previous: bool,
+    /// At most so many lines of the pod, from the end (1 to 1000; 100 if not given).
+    #[arg(
+        long, value_name = "LINES", requires = "pod",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(TAIL_LINES_MAX)),
+    )]
+    pub(crate) tail: Option<u32>,
+}
+
+/// `slipway events`
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// The deployment: its id, or at least six characters of it.
+    pub(crate) id: String,
+    /// The pod.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pod: String,
 }
 
 /// Commands that make a job of something that exists.
@@ -309,5 +342,26 @@ mod tests {
         assert!(Cli::try_parse_from(["slipway", "list", "--status", "lost"]).is_err());
         assert!(Cli::try_parse_from(["slipway", "logs", "--stage", "paint", "abcdef"]).is_err());
         assert!(Cli::try_parse_from(["slipway", "logs", "--stage", "build", "abcdef"]).is_ok());
+    }
+
+    #[test]
+    fn what_a_pod_printed_is_no_log_of_a_stage() {
+        let parses = |flags: &[&str]| {
+            let words = [&["slipway", "logs", "abcdef"][..], flags].concat();
+            Cli::try_parse_from(words).is_ok()
+        };
+        assert!(parses(&["--pod", "a", "--container", "b", "--previous", "--tail", "1000"]));
+        for bad in [
+            &["--pod", "a", "--stage", "build"][..],
+            &["--pod", "a", "--follow"],
+            &["--previous"],
+            &["--container", "b"],
+            &["--tail", "5"],
+            &["--pod", "a", "--tail", "0"],
+            &["--pod", "a", "--tail", "1001"],
+        ] {
+            assert!(!parses(bad), "{bad:?}");
+        }
+        assert!(Cli::try_parse_from(["slipway", "events", "abcdef"]).is_err(), "a pod is needed");
     }
 }

@@ -9,6 +9,7 @@ mod deploy;
 mod follow;
 mod list;
 mod logs;
+mod pods;
 pub(crate) mod resolve;
 mod status;
 mod tokens;
@@ -96,9 +97,11 @@ pub(crate) async fn run(
         ClientCommand::List(args) => list::run(&client, &args, json).await,
         ClientCommand::Status { id } => status::run(&client, &id, json).await,
         ClientCommand::Logs(args) => logs::run(&client, &args, json).await,
+        ClientCommand::Events(args) => pods::events(&client, &args, json).await,
         ClientCommand::Stop(args) => act::stop(&client, &args, json).await,
         ClientCommand::Cancel(args) => act::cancel(&client, &args, json).await,
         ClientCommand::Retry(args) => act::retry(&client, &args, json).await,
+        ClientCommand::Repair(args) => act::repair(&client, &args, json).await,
         ClientCommand::Rollback(args) => act::rollback(&client, &args, json).await,
         ClientCommand::Credentials(args) => credentials::run(&client, args, json).await,
         ClientCommand::Tokens(args) => tokens::run(&client, args, json).await,

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use slipway_common::model::request::{DeploymentRequest, HealthRequest, ResourceRequest, SupportRequest};
+use slipway_common::model::request::{
+    ClusterRequest, DeploymentRequest, HealthRequest, ResourceRequest, SupportRequest,
+};
 use slipway_common::secrets::SecretText;
 
 use crate::args::{DeployArgs, KeyValue, SupportArg};
@@ -73,12 +75,15 @@ pub(crate) fn build(
     for KeyValue { key, value } in &args.set {
         env.insert(key.clone(), SecretText::from(value.clone()));
     }
+    let server = args.k8s_url.clone();
+    let token = args.k8s_token_env.as_deref().map(read_variable).transpose()?;
     Ok(DeploymentRequest {
         repository_url: args.url.clone(),
         branch: args.branch.clone(),
         revision: args.revision.clone(),
         environment: args.environment.clone(),
         target: args.target.clone(),
+        cluster: (server.is_some() || token.is_some()).then_some(ClusterRequest { server, token }),
         port: args.port,
         replicas: args.replicas,
         env,
@@ -216,6 +221,17 @@ mod tests {
         assert_eq!(secret(&request, "C"), "x=y");
         assert_eq!(secret(&request, "D"), "value of D");
         assert_eq!(request.repository_token.unwrap().secret().expose_secret(), "value of TOKEN");
+    }
+
+    #[test]
+    fn a_cluster_is_named_by_its_address_and_its_token_by_a_variable() {
+        let flags = ["--k8s-url", "https://k.example:6443", "--k8s-token-env", "K8S"];
+        let request = build(&parse(&flags), |name| Some(format!("value of {name}"))).unwrap();
+        let cluster = request.cluster.unwrap();
+        assert_eq!(cluster.server.as_deref(), Some("https://k.example:6443"));
+        assert_eq!(cluster.token.unwrap().secret().expose_secret(), "value of K8S");
+        let unset = build(&parse(&["--k8s-token-env", "NOPE"]), |_| None).unwrap_err();
+        assert!(unset.to_string().contains("NOPE"));
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! The three seams together, as the API and the workers are given them.
+//! The seams together, as the API and the workers are given them.
 
 use std::sync::Arc;
 
+use crate::inquiry::Inquiries;
 use crate::ledger::{Ledger, LedgerError};
 use crate::queue::JobQueue;
 use crate::record::Record;
 use crate::store::{Store, StoreError};
 
-/// Queue, ledger and store of one form of Slipway. Chosen in `main` and the test harness, nowhere else.
+/// The seams of one form of Slipway. Chosen in `main` and the test harness, nowhere else.
 #[derive(Debug, Clone)]
 pub struct Backend {
     /// Work to do.
@@ -16,6 +17,8 @@ pub struct Backend {
     pub ledger: Arc<dyn Ledger>,
     /// Progress and indexes.
     pub store: Arc<dyn Store>,
+    /// Questions about what runs.
+    pub inquiries: Arc<dyn Inquiries>,
 }
 
 /// Why a record could not be kept.

@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use kubernetes::{ExposeConfig, KubernetesConfig, PodSecurityConfig};
+pub use kubernetes::{DriftConfig, ExposeConfig, KubernetesConfig, PodSecurityConfig};
 pub use section::{
     AuthConfig, BrokerConfig, DataConfig, DockerConfig, GatewayConfig, GitConfig, HealthConfig, LogConfig,
     RedisConfig, SecretsConfig, ServerConfig, Synchronous, TemplateConfig, WorkerConfig,
 };
 
-use crate::model::TargetName;
 use crate::model::request::RequestLimits;
+use crate::model::{ServerAddress, TargetName};
 
 /// The defaults, which are also the reference of all settings.
 pub const DEFAULTS: &str = include_str!("config/default.toml");
@@ -136,6 +136,14 @@ impl Config {
     #[must_use]
     pub fn clusters(&self) -> Vec<TargetName> {
         self.kubernetes.keys().cloned().collect()
+    }
+
+    /// Those of them whose API server has an address in the settings, with this address.
+    #[must_use]
+    pub fn servers(&self) -> Vec<(TargetName, ServerAddress)> {
+        let address = |cluster: &KubernetesConfig| cluster.server.parse::<ServerAddress>().ok();
+        let clusters = self.kubernetes.iter();
+        clusters.filter_map(|(name, cluster)| Some((name.clone(), address(cluster)?))).collect()
     }
 
     /// The settings as they may be shown: passwords in addresses are `***`.

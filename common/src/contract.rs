@@ -1,10 +1,11 @@
-//! The contract suite: every law of the three seams as a function that an adapter passes or fails.
+//! The contract suite: every law of the seams as a function that an adapter passes or fails.
 //!
 //! A new adapter writes a [`Fixture`] and calls [`contract_suite!`](crate::contract_suite), which makes one
 //! test per law. The laws speak of the seams alone: time is an argument wherever the seam takes one, and
 //! what the seam promises only for "soon" is waited for with [`eventually`]. A law that fails panics with
 //! what it expected, like any test.
 
+pub mod inquiry;
 pub mod ledger;
 pub mod queue;
 pub mod sample;
@@ -26,7 +27,7 @@ const EVENTUALLY_PAUSE: Duration = Duration::from_millis(10);
 /// An installation of the adapter under test, empty when made, and gone when dropped.
 #[async_trait]
 pub trait Fixture: Send + Sync {
-    /// The three seams of the running installation.
+    /// The seams of the running installation.
     async fn backend(&self) -> Backend;
 
     /// Ends every process of the installation without warning, starts it again on what was durable, and

@@ -5,6 +5,7 @@
 //! dropped on its word unless that word proves that the job is done or that another copy carries the promise.
 
 mod broker;
+mod inquiry;
 mod ledger;
 mod projector;
 mod queue;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Backend;
 use crate::store::{Store as _, StoreError};
 use broker::{Broker, BrokerState};
+use inquiry::RedisInquiries;
 use ledger::StreamLedger;
 use projector::Projector;
 use queue::Queue;
@@ -79,13 +81,14 @@ impl Distributed {
         Self { parts: Arc::new(Parts { broker, redis, queue, ledger, store, projector, stop }) }
     }
 
-    /// The three seams.
+    /// The seams.
     #[must_use]
     pub fn backend(&self) -> Backend {
         Backend {
             queue: self.parts.queue.clone(),
             ledger: self.parts.ledger.clone(),
             store: Arc::new(self.parts.store.clone()),
+            inquiries: Arc::new(RedisInquiries::new(self.parts.redis.clone())),
         }
     }
 

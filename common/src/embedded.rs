@@ -1,4 +1,5 @@
-//! The embedded adapter: queue, ledger and store in one SQLite file, for `slipway up` and for tests.
+//! The embedded adapter: queue, ledger and store in one SQLite file, for `slipway up` and for tests; questions
+//! about what runs never leave the process.
 //!
 //! One thread writes and commits in groups; a few connections read. A job's acceptance, or any other event,
 //! reaches queue, ledger and projection in one transaction, so that projecting it again afterwards is a read.
@@ -6,6 +7,7 @@
 mod codec;
 mod fault;
 mod hints;
+mod inquiry;
 mod lease;
 mod ledger;
 mod lists;
@@ -37,6 +39,7 @@ use crate::Backend;
 use crate::store::StoreError;
 use fault::Fault;
 use hints::Hints;
+use inquiry::Desk;
 use reader::Reader;
 pub use retention::Pruned;
 use writer::Writer;
@@ -150,13 +153,14 @@ pub struct Embedded {
     shared: Arc<Shared>,
 }
 
-/// What queue, ledger and store have in common.
+/// What the seams have in common.
 #[derive(Debug)]
 struct Shared {
     writer: Writer,
     reader: Reader,
     settings: EmbeddedSettings,
     hints: Arc<Hints>,
+    inquiries: Arc<Desk>,
 }
 
 impl Embedded {
@@ -180,14 +184,20 @@ impl Embedded {
             reader: Reader::new(file, settings.busy_timeout, settings.answer_deadline),
             settings: settings.clone(),
             hints: Arc::default(),
+            inquiries: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The three seams.
+    /// The seams.
     #[must_use]
     pub fn backend(&self) -> Backend {
-        Backend { queue: self.shared.clone(), ledger: self.shared.clone(), store: self.shared.clone() }
+        Backend {
+            queue: self.shared.clone(),
+            ledger: self.shared.clone(),
+            store: self.shared.clone(),
+            inquiries: self.shared.inquiries.clone(),
+        }
     }
 
     /// Voids all claims and leases: whoever held them has died with the previous owner of the folder. Jobs

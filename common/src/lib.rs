@@ -1,5 +1,5 @@
-//! Slipway's vocabulary and shared seams: the model, the deployment state machine, the queue, store and
-//! ledger traits with their laws and adapters, configuration, secrets and telemetry.
+//! Slipway's vocabulary and shared seams: the model, the deployment state machine, the queue, store, ledger and
+//! inquiry traits with their laws and adapters, configuration, secrets and telemetry.
 //!
 //! Nothing here knows HTTP, Git, containers or clusters, and no other member is depended upon.
 
@@ -10,6 +10,7 @@ pub mod distributed;
 pub mod embedded;
 pub mod failure;
 pub mod health;
+pub mod inquiry;
 pub mod ledger;
 pub mod model;
 pub mod plant;

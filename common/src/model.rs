@@ -12,6 +12,7 @@ pub mod label;
 pub mod live;
 pub mod name;
 pub mod request;
+pub mod server;
 pub mod spec;
 pub mod stage;
 
@@ -20,14 +21,15 @@ pub use deployment::{Deployment, DeploymentState, StageReport, StageStatus};
 pub use event::{Event, EventKind};
 pub use facts::{CommitFact, Facts, ImageFact, InventoryFact, SourceFact, TemplateFact};
 pub use hostname::{HOSTNAME_MAX_BYTES, Hostname, HostnameError};
-pub use id::{DeploymentId, EventId, JobId, WorkerId};
+pub use id::{DeploymentId, EventId, InquiryId, JobId, WorkerId};
 pub use image::ImageReference;
 pub use job::{Job, JobKind, JobMessage, JobState, RequestKey};
-pub use live::{LiveEvent, LiveReplica, LiveState};
+pub use live::{Drift, DriftKind, LiveEvent, LiveReplica, LiveState};
 pub use name::{
     CredentialName, EnvName, EnvironmentName, NameError, Project, ProjectSlug, SupportName, TargetName,
 };
 pub use request::DeploymentRequest;
+pub use server::{ServerAddress, ServerAddressError};
 pub use spec::{
     BuildMode, CommitMode, CredentialSource, DeploymentSpec, HealthSpec, Reference, ResourceSpec, SupportSpec,
 };

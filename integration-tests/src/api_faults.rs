@@ -69,7 +69,28 @@ struct Plan {
 pub struct ApiFaults {
     address: SocketAddr,
     plan: Arc<Mutex<Plan>>,
+    face: Arc<Mutex<Face>>,
     _stop: DropGuard,
+}
+
+/// The certificate that is shown, and the connections that have seen it.
+#[derive(Clone)]
+struct Face {
+    acceptor: TlsAcceptor,
+    connections: CancellationToken,
+}
+
+impl std::fmt::Debug for Face {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Face").finish_non_exhaustive()
+    }
+}
+
+impl Face {
+    fn of(folder: &Path) -> anyhow::Result<Arc<Mutex<Self>>> {
+        let face = Self { acceptor: acceptor(folder)?, connections: CancellationToken::new() };
+        Ok(Arc::new(Mutex::new(face)))
+    }
 }
 
 /// What every connection needs.
@@ -87,7 +108,8 @@ impl ApiFaults {
     /// # Errors
     /// When the certificate cannot be used.
     pub async fn start(url: &str, folder: &Path) -> anyhow::Result<Self> {
-        let acceptor = acceptor(folder)?;
+        let face = Face::of(folder)?;
+        let shown = Arc::clone(&face);
         let ca = reqwest::Certificate::from_pem(&std::fs::read(folder.join("ca.pem"))?)?;
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build()?;
         let plan: Arc<Mutex<Plan>> = Arc::default();
@@ -98,11 +120,22 @@ impl ApiFaults {
         let stopped = stop.clone();
         spawn_in_background(async move {
             tokio::select! {
-                () = accept(listener, acceptor, upstream) => {}
+                () = accept(listener, shown, upstream) => {}
                 () = stopped.cancelled() => {}
             }
         })?;
-        Ok(Self { address, plan, _stop: stop.drop_guard() })
+        Ok(Self { address, plan, face, _stop: stop.drop_guard() })
+    }
+
+    /// Shows the certificate in another folder from now on, and cuts the connections that were made under the old one.
+    ///
+    /// # Errors
+    /// When the certificate cannot be used.
+    pub fn show(&self, folder: &Path) -> anyhow::Result<()> {
+        let mut face = lock(&self.face);
+        face.acceptor = acceptor(folder)?;
+        std::mem::take(&mut face.connections).cancel();
+        Ok(())
     }
 
     /// `https://127.0.0.1:<port>`.
@@ -123,8 +156,8 @@ impl ApiFaults {
     }
 }
 
-fn lock(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
-    plan.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn acceptor(folder: &Path) -> anyhow::Result<TlsAcceptor> {
@@ -136,21 +169,23 @@ fn acceptor(folder: &Path) -> anyhow::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, upstream: Upstream) {
+async fn accept(listener: TcpListener, face: Arc<Mutex<Face>>, upstream: Upstream) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, upstream) = (acceptor.clone(), upstream.clone());
+        let Face { acceptor, connections } = lock(&face).clone();
+        let upstream = upstream.clone();
         tokio::spawn(async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let service = service_fn(move |request| {
                 let upstream = upstream.clone();
                 async move { Ok::<_, std::convert::Infallible>(upstream.answer(request).await) }
             });
+            let served =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             // A client that goes away in the middle is no concern of the proxy's.
-            drop(
-                hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await,
-            );
+            tokio::select! {
+                _ = served => {}
+                () = connections.cancelled() => {}
+            }
         });
     }
 }

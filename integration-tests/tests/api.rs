@@ -17,6 +17,8 @@ mod fuzz;
 mod hostile;
 #[path = "api/idempotency.rs"]
 mod idempotency;
+#[path = "api/pods.rs"]
+mod pods;
 #[path = "api/pressure.rs"]
 mod pressure;
 #[path = "api/secrets.rs"]

@@ -1,12 +1,20 @@
 //! The Kubernetes target over a real control plane with simulated nodes: what a deployment makes there, what it leaves
 //! alone, and what is said and left when it fails. The worker has the chart's rights and no others.
 
+#[path = "kubernetes/by_request.rs"]
+mod by_request;
 #[path = "kubernetes/crashes.rs"]
 mod crashes;
+#[path = "kubernetes/drift.rs"]
+mod drift;
 #[path = "kubernetes/faults.rs"]
 mod faults;
 #[path = "kubernetes/hostile.rs"]
 mod hostile;
+#[path = "kubernetes/logs.rs"]
+mod logs;
+#[path = "kubernetes/moved.rs"]
+mod moved;
 #[path = "kubernetes/rights.rs"]
 mod rights;
 #[path = "kubernetes/world.rs"]

@@ -1,6 +1,8 @@
 //! The pipeline over a real Git server with token authentication and a real Docker engine: what a deployment does,
 //! and what is said and left when it fails.
 
+#[path = "pipeline/logs.rs"]
+mod logs;
 #[path = "pipeline/redeploy_under_load.rs"]
 mod redeploy_under_load;
 #[path = "pipeline/world.rs"]

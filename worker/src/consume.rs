@@ -359,8 +359,11 @@ async fn overtaken_by(tools: &Tools, message: &JobMessage) -> Result<Option<Depl
     }
     let newest = tools.backend.store.newest(&message.project.slug, &message.environment).await?;
     let Some(newest) = newest.filter(|newest| *newest != message.deployment) else { return Ok(None) };
+    // A repair gives way to every newer deployment that is on its way, however long that has been accepted.
+    let gives_way = matches!(message.kind, JobKind::Repair { .. });
     let newer = tools.backend.store.deployment(newest).await?.is_some_and(|newest| {
-        newest.jobs.iter().any(|job| job.kind == "deploy" && job.accepted_at > message.accepted_at)
+        let mut deploys = newest.jobs.iter().filter(|job| job.kind == "deploy");
+        deploys.any(|job| job.accepted_at > message.accepted_at || (gives_way && !job.state.is_terminal()))
     });
     Ok(newer.then_some(newest))
 }

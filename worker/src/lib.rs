@@ -1,7 +1,8 @@
 //! Slipway's worker: claims jobs and moves each through its stages.
 //!
 //! `consume` claims, `pipeline` sequences, `policy` decides what a failure does, `stage` does the work with
-//! `git`, `template`, `docker` and `kubernetes`, `journal` writes what happened, `observe` looks at what runs.
+//! `git`, `template`, `docker` and `kubernetes`, `journal` writes what happened, `observe` looks at what runs,
+//! `inquiry` answers questions about it.
 
 mod condition;
 mod consume;
@@ -10,6 +11,7 @@ pub mod docker;
 pub mod failpoint;
 mod figures;
 pub mod git;
+mod inquiry;
 mod journal;
 pub mod kubernetes;
 mod observe;
@@ -54,7 +56,7 @@ pub struct WorkerHandle {
 pub struct Worker;
 
 impl Worker {
-    /// Starts the slots and the observer; they end after `shutdown`.
+    /// Starts the slots, the observer and whoever answers questions; they end after `shutdown`.
     ///
     /// # Errors
     /// When the settings cannot be used. An engine that cannot be reached is no error: jobs for it are retried.
@@ -77,6 +79,7 @@ impl Worker {
         let (recorder, until) = (Arc::clone(&tools.recorder), shutdown.clone());
         tasks.spawn(async move { recorder.keep_catching_up(&until).await });
         tools.targets.watch(&mut tasks, &shutdown);
+        tasks.spawn(inquiry::answer_questions(Arc::clone(&tools), shutdown.clone()));
         tasks.spawn(observe::observe(tools, worker, shutdown));
         Ok(WorkerHandle { tasks, engine, figures, liveness, disk })
     }

@@ -1,9 +1,12 @@
 //! The observer: looks at what runs on the target, keeps the live state in the store, and says when a
-//! deployment in service degrades or recovers. Of several workers one observes at a time, under a lease.
+//! deployment in service degrades or recovers. What others have changed it has repaired, where the target wants that.
+//! Of several workers one observes at a time, under a lease.
+
+mod repair;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_common::model::{
@@ -14,8 +17,9 @@ use slipway_common::store::{DeploymentFilter, Page, StoreError};
 use slipway_common::telemetry::chain;
 use tokio_util::sync::CancellationToken;
 
+use self::repair::Repairs;
 use crate::docker::{self, Scope, labels::RoutingState};
-use crate::kubernetes::{self, names};
+use crate::kubernetes::{self, Judged, Looked, names};
 use crate::stage::{StageError, Tools};
 use crate::targets::Target;
 
@@ -29,9 +33,20 @@ const LEASE: &str = "observe";
 /// The shortest time until another worker takes over from an observer that is gone.
 const LEASE_TTL_MIN: Duration = Duration::from_secs(10);
 
+/// What is known of one deployment from the looks before.
+#[derive(Debug, Default)]
+struct Known {
+    /// What was stored last.
+    live: Option<LiveState>,
+    /// What was found of drift.
+    judged: Judged,
+    /// The repairs that were asked for.
+    repairs: Repairs,
+}
+
 /// Observes until `stop`, while no other worker does.
 pub(crate) async fn observe(tools: Arc<Tools>, worker: WorkerId, stop: CancellationToken) {
-    let mut known: HashMap<DeploymentId, LiveState> = HashMap::new();
+    let mut known: HashMap<DeploymentId, Known> = HashMap::new();
     loop {
         tokio::select! {
             () = tokio::time::sleep(tools.settings.observe_interval) => {}
@@ -52,7 +67,7 @@ pub(crate) async fn observe(tools: Arc<Tools>, worker: WorkerId, stop: Cancellat
             Ok(deployments) => {
                 known.retain(|id, _| deployments.iter().any(|deployment| deployment.id == *id));
                 for deployment in deployments {
-                    look_at(&tools, &deployment, &mut known).await;
+                    look_at(&tools, &deployment, known.entry(deployment.id).or_default()).await;
                 }
             }
             Err(error) => tracing::warn!(error = chain(&error), "the store could not be read"),
@@ -85,8 +100,8 @@ async fn in_service(tools: &Tools) -> Result<Vec<Deployment>, StoreError> {
 }
 
 /// Looks at one deployment. When the engine cannot be read, the last observation stays and shows its age.
-async fn look_at(tools: &Tools, deployment: &Deployment, known: &mut HashMap<DeploymentId, LiveState>) {
-    let live = match live_state(tools, deployment).await {
+async fn look_at(tools: &Tools, deployment: &Deployment, known: &mut Known) {
+    let live = match live_state(tools, deployment, &mut known.judged).await {
         Ok(live) => live,
         Err(error) => {
             tracing::debug!(deployment = %deployment.id, error = chain(&error), "the target could not be read");
@@ -101,14 +116,29 @@ async fn look_at(tools: &Tools, deployment: &Deployment, known: &mut HashMap<Dep
             tracing::debug!(deployment = %deployment.id, error = chain(&error), "the change was not recorded");
         }
     }
-    let unchanged = known.get(&deployment.id).is_some_and(|last| is_same(last, &live));
+    let is_to_repair = !live.drift.is_empty() && is_settled(deployment) && repairs_itself(tools, deployment);
+    if is_to_repair && known.repairs.are_due(Instant::now()) {
+        repair::ask_for(tools, deployment).await;
+    }
+    let unchanged = known.live.as_ref().is_some_and(|last| is_same(last, &live));
     if !unchanged {
         match tools.backend.store.put_live(deployment.id, &live).await {
-            Ok(()) => {
-                known.insert(deployment.id, live);
-            }
+            Ok(()) => known.live = Some(live),
             Err(error) => tracing::warn!(deployment = %deployment.id, error = chain(&error), "not stored"),
         }
+    }
+}
+
+/// Whether no job is at work on the deployment.
+fn is_settled(deployment: &Deployment) -> bool {
+    deployment.jobs.iter().all(|job| job.state.is_terminal())
+}
+
+/// Whether the deployment's target wants drift to be repaired without being asked.
+fn repairs_itself(tools: &Tools, deployment: &Deployment) -> bool {
+    match tools.target(&deployment.target) {
+        Ok(Target::Kubernetes(target)) => target.cluster.settings().repairs_drift,
+        Ok(Target::Docker) | Err(_) => false,
     }
 }
 
@@ -132,13 +162,24 @@ fn transition(deployment: &Deployment, live: &LiveState) -> Option<EventKind> {
 }
 
 /// Reads what runs of the deployment on its target.
-async fn live_state(tools: &Tools, deployment: &Deployment) -> Result<LiveState, StageError> {
+async fn live_state(
+    tools: &Tools,
+    deployment: &Deployment,
+    judged: &mut Judged,
+) -> Result<LiveState, StageError> {
     match tools.target(&deployment.target)? {
         Target::Docker => Ok(on_docker(tools, deployment).await?),
         Target::Kubernetes(target) => {
             let namespace = names::namespace(&deployment.project.slug, &deployment.environment);
             let app = names::app(&deployment.project.slug);
-            Ok(kubernetes::live_state(target.place(), &namespace, &app).await?)
+            let looked = Looked {
+                deployment: &deployment.id.to_string(),
+                namespace: &namespace,
+                app: &app,
+                replicas: deployment.spec.replicas,
+                is_settled: is_settled(deployment),
+            };
+            Ok(kubernetes::live_state(target.place(), &looked, judged).await?)
         }
     }
 }
@@ -158,6 +199,7 @@ async fn on_docker(tools: &Tools, deployment: &Deployment) -> Result<LiveState, 
         replicas,
         supports: seen.supports.iter().map(view).collect(),
         events: Vec::new(),
+        drift: Vec::new(),
         observed_at: Timestamp::now(),
     })
 }

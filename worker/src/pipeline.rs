@@ -5,9 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use slipway_common::backend::RecordError;
 use slipway_common::failure::{FAILURE_LOG_LINES_MAX, Failure, FailureClass};
-use slipway_common::model::{
-    Deployment, DeploymentId, DeploymentSpec, EventKind, JobKind, JobState, Stage, TargetName,
-};
+use slipway_common::model::{Deployment, DeploymentId, DeploymentSpec, EventKind, JobKind, JobState, Stage};
 use slipway_common::plant::{self, Plant};
 use slipway_common::telemetry::chain;
 use tokio::time::Instant;
@@ -55,7 +53,13 @@ impl From<JournalError> for RunError {
 pub(crate) async fn run(run: &Run<'_>, deployment: &Deployment) -> Result<Ended, RunError> {
     match &run.message.kind {
         JobKind::Deploy { spec, .. } => run_deploy(run, deployment, spec).await,
-        JobKind::Stop { target } => run_stop(run, deployment, target).await,
+        JobKind::Repair { spec, facts } => {
+            let work = Box::pin(stage::perform(Stage::Apply, run, spec, facts));
+            run_one(run, deployment, Stage::Apply, work).await
+        }
+        JobKind::Stop { target } => {
+            run_one(run, deployment, Stage::Stop, Box::pin(stage::perform_stop(run, target))).await
+        }
     }
 }
 
@@ -99,16 +103,22 @@ async fn run_deploy(
     Ok(Ended::Settled)
 }
 
-async fn run_stop(run: &Run<'_>, deployment: &Deployment, target: &TargetName) -> Result<Ended, RunError> {
-    let attempt = attempt_at(run, deployment, Stage::Stop);
-    match attempt_stage(run, Stage::Stop, attempt, Box::pin(stage::perform_stop(run, target))).await? {
-        Ok(Outcome::Waits { reason, longest }) => wait(run, Stage::Stop, attempt, reason, longest).await,
+/// Runs a job that has one stage.
+async fn run_one(
+    run: &Run<'_>,
+    deployment: &Deployment,
+    stage: Stage,
+    work: impl Future<Output = Result<Outcome, StageError>>,
+) -> Result<Ended, RunError> {
+    let attempt = attempt_at(run, deployment, stage);
+    match attempt_stage(run, stage, attempt, work).await? {
+        Ok(Outcome::Waits { reason, longest }) => wait(run, stage, attempt, reason, longest).await,
         Ok(Outcome::Done(result)) => {
-            finish(run, Stage::Stop, *result);
+            finish(run, stage, *result);
             run.journal.event(EventKind::Succeeded).await?;
             Ok(Ended::Settled)
         }
-        Err(error) => after_failure(run, deployment, Stage::Stop, attempt, &error).await,
+        Err(error) => after_failure(run, deployment, stage, attempt, &error).await,
     }
 }
 
@@ -300,7 +310,7 @@ async fn clean_up(run: &Run<'_>) {
     }
 }
 
-/// The deployments that were in service until now are marked stopped; their containers are gone already.
+/// The deployments that were in service until now are marked stopped; what ran of them is gone already.
 async fn replace_previous(run: &Run<'_>) -> Result<(), RunError> {
     let (project, environment) = (&run.message.project.slug, &run.message.environment);
     let in_service = run.tools.backend.store.in_service(project, environment).await;

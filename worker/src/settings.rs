@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use slipway_common::config::{Config, ExposeConfig, KubernetesConfig, PodSecurityConfig};
+use slipway_common::config::{Config, DriftConfig, ExposeConfig, KubernetesConfig, PodSecurityConfig};
 use slipway_common::model::{CredentialName, Stage, TargetName};
 
 use crate::docker::{EngineSettings, PortRange};
@@ -270,6 +270,10 @@ fn cluster_settings(name: &TargetName, cluster: &KubernetesConfig) -> Result<Clu
         pod_security: match cluster.pod_security {
             PodSecurityConfig::Restricted => PodSecurity::Restricted,
             PodSecurityConfig::Baseline => PodSecurity::Baseline,
+        },
+        repairs_drift: match cluster.drift {
+            DriftConfig::Show => false,
+            DriftConfig::Repair => true,
         },
         trouble_max: Duration::from_secs(cluster.trouble_max_s),
         load_balancer_wait: Duration::from_secs(cluster.load_balancer_wait_s),

@@ -44,7 +44,12 @@ impl Installation {
         let real = embedded.backend();
         let (store, queue) = (Flaky::over(real.store), Flaky::over(real.queue));
         let ledger: Arc<Flaky<dyn Ledger>> = Flaky::over(Arc::new(ListLedger::default()));
-        let backend = Backend { store: store.clone(), queue: queue.clone(), ledger: ledger.clone() };
+        let backend = Backend {
+            store: store.clone(),
+            queue: queue.clone(),
+            ledger: ledger.clone(),
+            inquiries: real.inquiries,
+        };
         Self { backend, store, queue, ledger, data, _embedded: embedded }
     }
 

@@ -50,9 +50,15 @@ fn skip_escape_sequence(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
 #[derive(Debug, Default)]
 pub(crate) struct LineSplitter {
     pending: Vec<u8>,
+    redactor: Option<Redactor>,
 }
 
 impl LineSplitter {
+    /// One that replaces secrets too, before lines are cut: half a secret is still one.
+    pub(crate) fn redacting(redactor: Redactor) -> Self {
+        Self { pending: Vec::new(), redactor: Some(redactor) }
+    }
+
     /// Takes a chunk and returns the lines it completes, cleaned.
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
@@ -75,7 +81,11 @@ impl LineSplitter {
         let bytes = std::mem::take(&mut self.pending);
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end_matches('\r');
-        clean(text.rsplit('\r').next().unwrap_or(text))
+        let shown = text.rsplit('\r').next().unwrap_or(text);
+        match &self.redactor {
+            Some(redactor) => redactor.shown(shown),
+            None => clean(shown),
+        }
     }
 }
 
@@ -99,17 +109,15 @@ impl Tail {
 }
 
 /// Replaces known secret values in output.
+#[derive(Debug)]
 pub(crate) struct Redactor {
     values: Vec<SecretString>,
 }
 
 impl Redactor {
     pub(crate) fn new<'a>(values: impl IntoIterator<Item = &'a SecretString>) -> Self {
-        let mut values: Vec<SecretString> = values
-            .into_iter()
-            .filter(|value| value.expose_secret().len() >= SECRET_MIN_BYTES)
-            .cloned()
-            .collect();
+        let mut values: Vec<SecretString> = values.into_iter().flat_map(parts).collect();
+        values.retain(|value| value.expose_secret().len() >= SECRET_MIN_BYTES);
         // Longest first, so that a value containing another one disappears whole.
         values.sort_by_key(|value| std::cmp::Reverse(value.expose_secret().len()));
         Self { values }
@@ -124,6 +132,20 @@ impl Redactor {
             }
         })
     }
+
+    /// The line as it may be shown: without secrets, terminal sequences and control characters, and not endless.
+    pub(crate) fn shown(&self, line: &str) -> String {
+        // Again afterwards, for what terminal sequences had taken apart.
+        self.apply(&clean(&self.apply(line)))
+    }
+}
+
+/// The value, and its lines if it has several, such as those of a key: output comes line by line.
+fn parts(value: &SecretString) -> Vec<SecretString> {
+    let text = value.expose_secret();
+    let lines = text.lines().filter(|_| text.contains('\n'));
+    let lines = lines.map(|line| SecretString::from(line.trim().to_owned()));
+    std::iter::once(value.clone()).chain(lines).collect()
 }
 
 #[cfg(test)]
@@ -169,5 +191,18 @@ mod tests {
         let secrets = [SecretString::from("hunter2"), SecretString::from("hunter2-and-more"), "on".into()];
         let redactor = Redactor::new(&secrets);
         assert_eq!(redactor.apply("on: hunter2-and-more hunter2"), "on: [secret] [secret]");
+    }
+
+    #[test]
+    fn a_secret_is_replaced_however_it_is_printed() {
+        let secrets = [SecretString::from("hunter2-and-more"), "-----BEGIN KEY-----\nMIIEvQIBADAN\n".into()];
+        let redactor = Redactor::new(&secrets);
+        assert_eq!(redactor.shown("the key is MIIEvQIBADAN"), "the key is [secret]");
+        assert_eq!(redactor.shown("hunter2\u{1b}[31m-and-\u{1b}[0mmore\0"), "[secret]");
+        let at_the_cut = format!("{}hunter2-and-more", "x".repeat(LINE_MAX_BYTES - 4));
+        assert!(!redactor.shown(&at_the_cut).contains("hunt"), "half a secret is one");
+        let mut splitter = LineSplitter::redacting(redactor);
+        assert_eq!(splitter.push(at_the_cut.as_bytes()), Vec::<String>::new());
+        assert!(!splitter.finish().unwrap().contains("hunt"));
     }
 }

@@ -10,7 +10,9 @@ use slipway_common::queue::{BURIED_SEARCHED_MAX, Buried};
 use slipway_common::store::filter::{PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX};
 use slipway_common::submit::submit;
 
-use super::deployments::actions::{NoOptions, accepted, action_ticket, check_retry};
+use super::deployments::actions::{
+    NoOptions, accepted, action_ticket, check_repair, check_retry, repair_message,
+};
 use super::deployments::create::deploy_message;
 use crate::auth::User;
 use crate::body;
@@ -203,6 +205,7 @@ async fn try_again(
     let ticket = Ticket { deployment: deployment.id, ..ticket };
     let state = match dead.kind {
         JobKind::Deploy { .. } => DeploymentState::Queued,
+        JobKind::Repair { .. } => deployment.state,
         JobKind::Stop { .. } => DeploymentState::Stopping,
     };
     if deployment.job(ticket.job).is_none() {
@@ -223,6 +226,10 @@ fn again(
             check_retry(&deployment)?;
             let facts = Facts { inventory: None, ..deployment.facts };
             Ok(deploy_message(ticket, deployment.project, user, deployment.spec, facts))
+        }
+        JobKind::Repair { .. } => {
+            check_repair(&deployment)?;
+            Ok(repair_message(&deployment, ticket, user))
         }
         JobKind::Stop { target } => {
             check_stop(&deployment)?;

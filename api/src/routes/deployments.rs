@@ -1,10 +1,11 @@
-//! Deployments: accept, list, show, stop, cancel, retry, roll back, follow.
+//! Deployments: accept, list, show, stop, cancel, retry, roll back, follow, look at what runs.
 
 pub(crate) mod actions;
 pub(crate) mod create;
 pub(crate) mod events;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod pods;
 pub(crate) mod show;
 
 use slipway_common::Backend;

@@ -72,7 +72,7 @@ pub struct DeadDetail {
     /// When the job was accepted.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub accepted_at: Option<Timestamp>,
-    /// What was asked for, of a deploy job.
+    /// What was asked for, of a deploy or repair job.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<SpecView>,
@@ -84,7 +84,9 @@ impl From<&Buried> for DeadDetail {
     fn from(buried: &Buried) -> Self {
         let message = buried.message.as_deref();
         let spec = message.and_then(|message| match &message.kind {
-            JobKind::Deploy { spec, .. } => Some(SpecView::from(spec.as_ref())),
+            JobKind::Deploy { spec, .. } | JobKind::Repair { spec, .. } => {
+                Some(SpecView::from(spec.as_ref()))
+            }
             JobKind::Stop { .. } => None,
         });
         Self {

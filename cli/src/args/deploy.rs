@@ -14,6 +14,7 @@ use slipway_common::model::{BuildMode, CommitMode, EnvName, ImageReference, Supp
   slipway deploy https://gitlab.com/group/shop --token-env GITLAB_TOKEN --set-from-env DATABASE_URL
   slipway deploy https://gitlab.com/group/shop --support db=postgres:18,5432 --support-env-file db=db.env
   slipway deploy https://gitlab.com/group/shop --image registry.example.com/shop:1.2 --build none
+  slipway deploy https://gitlab.com/group/shop --k8s-url https://k8s.example.com --k8s-token-env K8S_TOKEN
 
 What is given with --set is visible to other users of this machine while the command runs; use --env-file
 or --set-from-env for secrets.
@@ -33,6 +34,12 @@ pub(crate) struct DeployArgs {
     /// Target to run it on; the server's default if not given.
     #[arg(short, long)]
     pub(crate) target: Option<String>,
+    /// Address of the API server of a Kubernetes target, in place of the target's name.
+    #[arg(long, value_name = "URL")]
+    pub(crate) k8s_url: Option<String>,
+    /// Variable of this shell that holds a token for the cluster, used there in place of the target's own.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) k8s_token_env: Option<String>,
     /// Port the application listens on; read from the repository if not given.
     #[arg(short, long)]
     pub(crate) port: Option<u16>,

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use slipway_common::failure::Failure;
-use slipway_common::model::{Facts, JobState, LiveState, Stage, StageReport};
+use slipway_common::model::{Facts, JobState, LiveEvent, LiveState, Stage, StageReport};
 
 /// The answer to an accepted request: which deployment, and which job moves it.
 #[derive(Debug, Clone, Deserialize)]
@@ -206,6 +206,23 @@ pub(crate) struct TokenView {
     pub(crate) name: String,
     /// When it was created.
     pub(crate) created_at: Timestamp,
+}
+
+/// What a pod has printed.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct PodLogView {
+    /// The lines, oldest first.
+    pub(crate) lines: Vec<String>,
+    /// Whether older ones that were asked for are missing.
+    #[serde(default)]
+    pub(crate) truncated: bool,
+}
+
+/// What happened to a pod.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct PodEventsView {
+    /// The events, newest last.
+    pub(crate) events: Vec<LiveEvent>,
 }
 
 /// One line of a log.

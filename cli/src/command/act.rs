@@ -1,4 +1,4 @@
-//! `slipway stop`, `cancel`, `retry` and `rollback`: a new job for a deployment that exists.
+//! `slipway stop`, `cancel`, `retry`, `repair` and `rollback`: a new job for a deployment that exists.
 
 use serde_json::{Value, json};
 
@@ -38,6 +38,16 @@ pub(super) async fn cancel(client: &Client, args: &ActArgs, json: bool) -> Resul
 pub(super) async fn retry(client: &Client, args: &ActArgs, json: bool) -> Result<Exit, CommandError> {
     let id = resolve::deployment(client, &args.id).await?;
     let answer = post(client, &id, "retry", &json!({})).await?;
+    after_acceptance(client, answer, args.detach, json).await
+}
+
+/// Undoes what others have changed or deleted of it.
+///
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub(super) async fn repair(client: &Client, args: &ActArgs, json: bool) -> Result<Exit, CommandError> {
+    let id = resolve::deployment(client, &args.id).await?;
+    let answer = post(client, &id, "repair", &json!({})).await?;
     after_acceptance(client, answer, args.detach, json).await
 }
 

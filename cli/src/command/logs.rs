@@ -1,11 +1,12 @@
-//! `slipway logs`: the log of one stage or of all, one after the other, over as many connections as it takes.
+//! `slipway logs`: the log of one stage or of all, one after the other, over as many connections as it takes; or
+//! what a pod has printed.
 
 use std::time::Duration;
 
 use slipway_common::model::Stage;
 use tokio::time::Instant;
 
-use super::{CommandError, resolve};
+use super::{CommandError, pods, resolve};
 use crate::args::LogsArgs;
 use crate::client::types::LogLineView;
 use crate::client::{Client, ClientError};
@@ -21,6 +22,9 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// # Errors
 /// When the deployment is not known, or the server is lost for good.
 pub(super) async fn run(client: &Client, args: &LogsArgs, json: bool) -> Result<Exit, CommandError> {
+    if let Some(pod) = &args.pod {
+        return pods::log(client, args, pod, json).await;
+    }
     let id = resolve::deployment(client, &args.id).await?;
     let stages = args.stage.map_or_else(|| Stage::ALL.to_vec(), |stage| vec![stage]);
     let printer = Printer { json, named: stages.len() > 1 };

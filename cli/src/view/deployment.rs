@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use slipway_common::failure::Failure;
-use slipway_common::model::{LiveReplica, StageReport, StageStatus};
+use slipway_common::model::{DriftKind, LiveReplica, StageReport, StageStatus};
 
 use super::line;
 use super::table::Table;
@@ -128,6 +128,18 @@ fn print_live(deployment: &DeploymentView, now: Timestamp) {
     table.print("  ");
     for event in &live.events {
         line(&clean(&format!("  {}: {}: {}", event.about, event.reason, event.message)));
+    }
+    for drift in &live.drift {
+        let by = drift.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let what = match drift.kind {
+            DriftKind::Missing => "deleted".to_owned(),
+            DriftKind::Changed => format!("changed{by}"),
+        };
+        line(&clean(&format!(
+            "drift: {} was {what}; slipway repair {}",
+            drift.object,
+            short_id(&deployment.id)
+        )));
     }
 }
 

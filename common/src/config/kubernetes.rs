@@ -26,6 +26,17 @@ pub enum PodSecurityConfig {
     Baseline,
 }
 
+/// What is done about objects that others have changed or deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftConfig {
+    /// It is shown.
+    #[default]
+    Show,
+    /// It is shown, and undone.
+    Repair,
+}
+
 /// `[kubernetes.<target>]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -56,6 +67,8 @@ pub struct KubernetesConfig {
     pub pull_credential: String,
     /// Pod Security Standard of the namespaces.
     pub pod_security: PodSecurityConfig,
+    /// What is done about objects that others have changed or deleted.
+    pub drift: DriftConfig,
     /// How long a pod may be in trouble that might pass.
     pub trouble_max_s: u64,
     /// How long the address of a load balancer is waited for.
@@ -82,6 +95,7 @@ impl Default for KubernetesConfig {
             tls_secret: String::new(),
             pull_credential: String::new(),
             pod_security: PodSecurityConfig::default(),
+            drift: DriftConfig::default(),
             trouble_max_s: 30,
             load_balancer_wait_s: 120,
             drain_s: 5,

@@ -83,7 +83,12 @@ fn a_cluster_is_reached_in_exactly_one_way() {
         ("docker edge".to_owned(), "edge".to_owned())
     );
     assert!(cluster(&[("in_cluster", "true")]).is_ok());
-    assert!(cluster(&[("server", "https://k.example"), ("token_file", "/t"), ("ca_file", "/c")]).is_ok());
+    let by_address =
+        cluster(&[("server", "https://k.example"), ("token_file", "/t"), ("ca_file", "/c")]).unwrap();
+    let edge: (crate::model::TargetName, crate::model::ServerAddress) =
+        ("edge".parse().unwrap(), "https://k.example:443/".parse().unwrap());
+    assert_eq!(by_address.servers(), [edge]);
+    assert!(good.servers().is_empty());
     let broken: [&[(&str, &str)]; 7] = [
         &[("domain", "example.com")],
         &[("in_cluster", "true"), ("kubeconfig", "/k")],

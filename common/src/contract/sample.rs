@@ -31,6 +31,7 @@ pub fn spec(name: &str) -> DeploymentSpec {
         build: BuildMode::Auto,
         commit: CommitMode::Push,
         credential: None,
+        cluster_token: None,
         health: HealthSpec::default(),
         resources: ResourceSpec::default(),
     }

@@ -1,6 +1,6 @@
 //! The macro that turns every law into a test of one adapter.
 
-/// Makes a module with one test per law of the three seams.
+/// Makes a module with one test per law of the seams.
 ///
 /// `$make` is the path, as seen from the calling module, of an async function without arguments that answers
 /// a fresh, empty [`Fixture`](crate::contract::Fixture). The calling crate needs `tokio` with the multi-threaded runtime.
@@ -42,6 +42,7 @@ macro_rules! contract_suite {
                 l3_resumes_exactly,
             ]);
             $crate::contract_suite!(@store $make);
+            $crate::contract_suite!(@inquiry $make);
         }
     };
     (@store $make:path) => {
@@ -67,6 +68,16 @@ macro_rules! contract_suite {
             live_states_are_the_latest,
             changes_are_hinted,
             check_says_whether_it_works,
+        ]);
+    };
+    (@inquiry $make:path) => {
+        $crate::contract_suite!(@laws $make, inquiry: [
+            a1_a_question_is_given_to_one_taker,
+            a2_an_answer_reaches_its_asker,
+            a3_a_question_nobody_answers_is_over_in_time,
+            a4_an_expired_question_is_given_to_nobody,
+            a5_no_more_wait_than_may,
+            a6_nothing_remains_when_it_is_over,
         ]);
     };
     (@laws $make:path, $seam:ident: [$($law:ident,)*]) => {

@@ -76,6 +76,10 @@ id!(
     EventId
 );
 id!(
+    /// Names one question about what runs.
+    InquiryId
+);
+id!(
     /// Names one worker process for the length of its life.
     WorkerId
 );

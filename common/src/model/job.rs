@@ -5,22 +5,36 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentId, DeploymentSpec, EnvironmentName, Facts, JobId, Project, Stage, TargetName};
+use super::{
+    Deployment, DeploymentId, DeploymentSpec, EnvironmentName, Facts, JobId, Project, Stage, TargetName,
+};
 use crate::failure::Failure;
 
 /// Version of the message format written by this build.
 pub const JOB_MESSAGE_VERSION: u16 = 1;
 
+/// Name of the jobs that repair.
+pub const REPAIR: &str = "repair";
+/// Name of the jobs that stop.
+pub const STOP: &str = "stop";
+
 /// What a job is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "few live at a time, and nearly all are the large one")]
 pub enum JobKind {
     /// Bring the deployment into service, starting from the facts already known.
     Deploy {
         /// What to deploy.
         spec: Box<DeploymentSpec>,
         /// Facts of earlier jobs (a retry) or another deployment (a rollback).
+        facts: Facts,
+    },
+    /// Make the target run again what the deployment in service consists of, after somebody else has changed or deleted
+    /// part of it. It serves meanwhile, and goes on serving should the repair fail.
+    Repair {
+        /// What was deployed.
+        spec: Box<DeploymentSpec>,
+        /// The facts it was deployed with.
         facts: Facts,
     },
     /// Take the deployment out of service.
@@ -36,7 +50,8 @@ impl JobKind {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
-            Self::Stop { .. } => "stop",
+            Self::Repair { .. } => REPAIR,
+            Self::Stop { .. } => STOP,
         }
     }
 
@@ -45,6 +60,7 @@ impl JobKind {
     pub fn stages(&self) -> &'static [Stage] {
         match self {
             Self::Deploy { .. } => &Stage::DEPLOY,
+            Self::Repair { .. } => &[Stage::Apply],
             Self::Stop { .. } => &[Stage::Stop],
         }
     }
@@ -88,6 +104,25 @@ impl JobMessage {
     #[must_use]
     pub fn serial_key(&self) -> String {
         format!("{}/{}", self.project.slug, self.environment)
+    }
+
+    /// A job that repairs `deployment`, which is in service.
+    #[must_use]
+    pub fn repair(deployment: &Deployment, id: JobId, user: String, now: Timestamp) -> Self {
+        Self {
+            version: JOB_MESSAGE_VERSION,
+            id,
+            deployment: deployment.id,
+            project: deployment.project.clone(),
+            environment: deployment.environment.clone(),
+            user,
+            accepted_at: now,
+            request: None,
+            kind: JobKind::Repair {
+                spec: Box::new(deployment.spec.clone()),
+                facts: Facts { inventory: None, ..deployment.facts.clone() },
+            },
+        }
     }
 }
 
@@ -170,7 +205,7 @@ pub struct Job {
     pub id: JobId,
     /// The deployment it moves forward.
     pub deployment: DeploymentId,
-    /// `deploy` or `stop`.
+    /// `deploy`, `repair` or `stop`.
     pub kind: String,
     /// Where it stands.
     pub state: JobState,

@@ -43,6 +43,28 @@ pub struct LiveEvent {
     pub at: Option<Timestamp>,
 }
 
+/// What became of an object behind Slipway's back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftKind {
+    /// It was deleted.
+    Missing,
+    /// Fields of it were changed.
+    Changed,
+}
+
+/// A difference between what was deployed and what is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Drift {
+    /// The object, as kind and name.
+    pub object: String,
+    /// What became of it.
+    pub kind: DriftKind,
+    /// Who has set fields of it last, by the cluster's word; absent when it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
 /// What runs of one deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LiveState {
@@ -60,6 +82,9 @@ pub struct LiveState {
     /// The newest events, oldest first, while something does not serve; only Kubernetes has any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<LiveEvent>,
+    /// What others have changed or deleted since it was deployed; only on Kubernetes. A repair undoes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
     /// When this was observed; older than a few seconds means the target could not be read.
     #[schema(value_type = String, format = DateTime)]
     pub observed_at: Timestamp,

@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use resolve::{InvalidField, RequestLimits, ResolveContext, env_context, token_context};
+pub use resolve::{
+    CLUSTER_TOKEN_MAX_BYTES, InvalidField, RequestLimits, ResolveContext, cluster_token_context, env_context,
+    token_context,
+};
 
 use super::{BuildMode, CommitMode};
 use crate::secrets::SecretText;
@@ -30,9 +33,12 @@ pub struct DeploymentRequest {
     /// Environment; `default` if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// Target; the configured default if not given.
+    /// Target; the configured default if neither this nor `cluster.server` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Access to a Kubernetes target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterRequest>,
     /// Port the application listens on; read from the repository if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -81,6 +87,7 @@ impl DeploymentRequest {
             revision: None,
             environment: None,
             target: None,
+            cluster: None,
             port: None,
             replicas: None,
             env: BTreeMap::new(),
@@ -95,6 +102,21 @@ impl DeploymentRequest {
             resources: None,
         }
     }
+}
+
+/// Which Kubernetes target is meant, by the address of its API server, and who asks there.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterRequest {
+    /// HTTPS address of the API server. It must be the `server` of a configured target, which need not be named
+    /// then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "https://cluster.example.com:6443")]
+    pub server: Option<String>,
+    /// Bearer token to use there in place of the target's own: the deployment can do what the token may do, and
+    /// nothing else. Kept sealed, used for this deployment only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretText>,
 }
 
 /// A container beside the application.

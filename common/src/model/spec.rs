@@ -148,6 +148,9 @@ pub struct DeploymentSpec {
     /// The repository's credential, if it needs one.
     #[serde(default)]
     pub credential: Option<CredentialSource>,
+    /// Token to use on the target's cluster in place of the target's own, if the request brought one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_token: Option<Sealed>,
     /// Health check.
     pub health: HealthSpec,
     /// Limits of a replica.

@@ -1,10 +1,14 @@
 //! The fold itself. `apply` owns every branch; the helpers below it each change one thing.
 
 use super::Illegal;
+use crate::model::job::{REPAIR, STOP};
 use crate::model::{
     Deployment, DeploymentState, Event, EventKind, Facts, Job, JobKind, JobMessage, JobState, Stage,
     StageReport, StageStatus,
 };
+
+/// Repairs of one deployment that are kept.
+const REPAIRS_MAX: usize = 10;
 
 /// The deployment that the first event of a history brings into being.
 ///
@@ -112,7 +116,7 @@ fn require_in_service(deployment: &Deployment, event: &Event) -> Result<(), Ille
     }
 }
 
-/// A further job: a retry once the last one has ended, or a stop at any time.
+/// A further job: a retry once the last one has ended, a repair of what is in service, or a stop at any time.
 fn accept(deployment: &mut Deployment, message: &JobMessage) -> Result<(), Illegal> {
     if deployment.job(message.id).is_some() {
         return Err(Illegal::AcceptedBefore { job: message.id });
@@ -131,6 +135,13 @@ fn accept(deployment: &mut Deployment, message: &JobMessage) -> Result<(), Illeg
             deployment.degraded = None;
             deployment.succeeded_by = None;
         }
+        (JobKind::Repair { .. }, Some(job)) => return Err(Illegal::JobAtWork { job }),
+        (JobKind::Repair { .. }, None) => {
+            if !deployment.state.in_service() {
+                return Err(Illegal::WrongDeploymentState { event: "accepted", state: deployment.state });
+            }
+            forget_old_repairs(deployment);
+        }
         (JobKind::Stop { .. }, _) => {
             for job in deployment.jobs.iter_mut().filter(|job| !job.state.is_terminal()) {
                 job.cancel_requested = true;
@@ -141,6 +152,19 @@ fn accept(deployment: &mut Deployment, message: &JobMessage) -> Result<(), Illeg
     deployment.failure = None;
     deployment.jobs.push(queued_job(message));
     Ok(())
+}
+
+/// Repairs that came to their end are kept in a bounded number: where somebody changes things again and again, there is
+/// no end of them.
+fn forget_old_repairs(deployment: &mut Deployment) {
+    let is_over = |job: &Job| job.kind == REPAIR && job.state.is_terminal();
+    let over = deployment.jobs.iter().filter(|job| is_over(job)).count();
+    let mut surplus = (over + 1).saturating_sub(REPAIRS_MAX);
+    deployment.jobs.retain(|job| {
+        let goes = surplus > 0 && is_over(job);
+        surplus -= usize::from(goes);
+        !goes
+    });
 }
 
 fn queued_job(message: &JobMessage) -> Job {
@@ -212,7 +236,11 @@ fn next_job_state(job: &Job, event: &Event) -> Result<Option<JobState>, Illegal>
         }
     };
     let require_ahead = |stage: Stage| {
-        let belongs = (job.kind == "stop") == (stage == Stage::Stop);
+        let belongs = match job.kind.as_str() {
+            STOP => stage == Stage::Stop,
+            REPAIR => stage == Stage::Apply,
+            _ => stage != Stage::Stop,
+        };
         let ahead = reached.is_none_or(|reached| reached <= stage);
         if belongs && ahead { Ok(()) } else { Err(Illegal::WrongStage { event: name, stage }) }
     };
@@ -307,7 +335,11 @@ fn report_stage(deployment: &mut Deployment, event: &Event) {
 
 /// What an event of the latest job means for the deployment.
 fn follow_job(deployment: &mut Deployment, event: &Event) {
-    let is_stop = deployment.latest_job().is_some_and(|job| job.kind == "stop");
+    let is_of = |kind: &str| deployment.latest_job().is_some_and(|job| job.kind == kind);
+    if is_of(REPAIR) {
+        return follow_repair(deployment, event);
+    }
+    let is_stop = is_of(STOP);
     match &event.kind {
         EventKind::StageStarted { stage, .. } => deployment.state = DeploymentState::during(*stage),
         EventKind::Succeeded if is_stop => {
@@ -343,5 +375,14 @@ fn follow_job(deployment: &mut Deployment, event: &Event) {
         | EventKind::Replaced { .. }
         | EventKind::Degraded { .. }
         | EventKind::Recovered => {}
+    }
+}
+
+/// A repaired deployment is in service all the time; only that it could not be repaired changes how it stands.
+fn follow_repair(deployment: &mut Deployment, event: &Event) {
+    if let EventKind::Failed { failure } = &event.kind {
+        deployment.failure = Some(failure.clone());
+        deployment.degraded = Some(format!("the repair failed: {}", failure.reason));
+        deployment.state = DeploymentState::Degraded;
     }
 }

@@ -249,6 +249,73 @@ fn a_stop_that_does_not_succeed_leaves_it_in_service() {
     }
 }
 
+fn repair_of(deployment: &Deployment, second: i64) -> JobMessage {
+    JobMessage::repair(deployment, JobId::generate(), "ada".to_owned(), at(second))
+}
+
+/// Asks for a repair.
+fn accept(deployment: &mut Deployment, second: i64) -> Result<(), Illegal> {
+    let repair = repair_of(deployment, second);
+    apply(deployment, &Event::accepted(&repair))
+}
+
+#[test]
+fn a_repair_leaves_it_in_service_whatever_comes_of_it() {
+    let (_, mut deployment) = active();
+    for end in
+        [EventKind::Succeeded, EventKind::Cancelled, EventKind::Superseded { by: DeploymentId::generate() }]
+    {
+        let repair = repair_of(&deployment, 40);
+        apply(&mut deployment, &Event::accepted(&repair)).unwrap();
+        assert_eq!(deployment.state, DeploymentState::Active);
+        follow(&mut deployment, &repair, [started(Stage::Apply), finished(Stage::Apply), end]);
+        assert_eq!(deployment.state, DeploymentState::Active);
+        assert!(deployment.job(repair.id).unwrap().state.is_terminal());
+    }
+    let repair = repair_of(&deployment, 50);
+    apply(&mut deployment, &Event::accepted(&repair)).unwrap();
+    follow(&mut deployment, &repair, [started(Stage::Apply), failed(Stage::Apply)]);
+    assert_eq!(deployment.state, DeploymentState::Degraded);
+    assert_eq!(deployment.degraded.as_deref(), Some("the repair failed: it does not listen"));
+    let next = repair_of(&deployment, 60);
+    apply(&mut deployment, &Event::accepted(&next)).unwrap();
+    assert_eq!(deployment.failure, None, "the next one begins anew");
+}
+
+#[test]
+fn only_what_is_in_service_and_left_alone_is_repaired() {
+    let (message, mut deployment) = accepted();
+    let early = accept(&mut deployment, 1);
+    assert_eq!(early, Err(Illegal::JobAtWork { job: message.id }));
+    let (_, mut deployment) = active();
+    let first = repair_of(&deployment, 40);
+    apply(&mut deployment, &Event::accepted(&first)).unwrap();
+    let second = accept(&mut deployment, 41);
+    assert_eq!(second, Err(Illegal::JobAtWork { job: first.id }));
+    let by = DeploymentId::generate();
+    follow(&mut deployment, &first, [EventKind::Replaced { by }, EventKind::Cancelled]);
+    let late = accept(&mut deployment, 42);
+    assert_eq!(
+        late,
+        Err(Illegal::WrongDeploymentState { event: "accepted", state: DeploymentState::Stopped })
+    );
+}
+
+#[test]
+fn of_many_repairs_the_last_are_kept_and_no_other_job_is_forgotten() {
+    let (message, mut deployment) = active();
+    let mut repairs = Vec::new();
+    for second in 0..30 {
+        let repair = repair_of(&deployment, 40 + second);
+        apply(&mut deployment, &Event::accepted(&repair)).unwrap();
+        follow(&mut deployment, &repair, [started(Stage::Apply), EventKind::Succeeded]);
+        repairs.push(repair.id);
+    }
+    let kept: Vec<JobId> = deployment.jobs.iter().map(|job| job.id).collect();
+    assert_eq!(kept[0], message.id);
+    assert_eq!(kept[1..], repairs[20..]);
+}
+
 #[test]
 fn refusals_say_why() {
     let (message, mut deployment) = accepted();

@@ -3,13 +3,13 @@ What worker and scaler may do, each right once. The roles and the admission poli
 what they need everywhere, `change` what they need where applications are.
 */}}
 
-{{/* The watches: rollouts of all environments, and which host names are taken. */}}
+{{/* The watches: rollouts of all environments, which host names are taken, and what others have changed. */}}
 {{- define "slipway.rights.worker.look" -}}
 - apiGroups: [apps]
   resources: [deployments, replicasets]
   verbs: [list, watch]
 - apiGroups: [""]
-  resources: [pods]
+  resources: [pods, services, serviceaccounts]
   verbs: [list, watch]
 - apiGroups: [networking.k8s.io]
   resources: [ingresses]

@@ -63,6 +63,7 @@ impl Faults {
             queue: Arc::new(FaultyQueue { inner: backend.queue.clone(), mood: self.queue.clone() }),
             ledger: backend.ledger.clone(),
             store: Arc::new(FaultyStore { inner: backend.store.clone(), mood: self.store.clone() }),
+            inquiries: backend.inquiries.clone(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Every operation, as it should be used and as it should not.
 
 use serde_json::{Value, json};
-use slipway_common::model::{EventKind, LiveReplica, LiveState, Stage};
+use slipway_common::model::{EventKind, LiveReplica, LiveState, Stage, TargetName};
 
 use crate::server::{Server, wish};
 
@@ -39,6 +39,7 @@ async fn a_deployment_is_accepted_worked_on_and_shown() {
         replicas: vec![replica],
         supports: Vec::new(),
         events: Vec::new(),
+        drift: Vec::new(),
         observed_at: jiff::Timestamp::now(),
     };
     server.backend.store.put_live(message.deployment, &live).await.unwrap();
@@ -114,12 +115,50 @@ async fn the_older_form_is_understood() {
     assert_eq!(shown["spec"]["repository_url"], "https://git.example.com/team/shop");
     let request = server.request("POST", &format!("/deployments/?{good}")).header("k8s-token", "t");
     let refused = server.send(request).await.expect_problem(422, "invalid_fields").json();
-    assert_eq!(refused["errors"][0]["field"], "k8s-token");
+    assert_eq!(refused["errors"][0]["field"], "k8s-token", "the default target is no cluster");
     assert_eq!(refused["message"], refused["detail"]);
     server
         .send(server.request("POST", "/deployments/?username=ada"))
         .await
         .expect_problem(422, "invalid_fields");
+}
+
+#[tokio::test]
+async fn a_cluster_is_named_by_an_address_that_is_configured() {
+    let server = Server::start_with(|settings| {
+        let edge: TargetName = "edge".parse().unwrap();
+        settings.targets.push(edge.clone());
+        settings.clusters.push(edge.clone());
+        settings.servers.push((edge, "https://edge.example:6443".parse().unwrap()));
+    })
+    .await;
+    let older =
+        "username=ada&repository_url=https://git.example.com/t/shop&repository_name=shop&container_port=80";
+    let post = |url: &str| {
+        server.request("POST", &format!("/deployments/?{older}&k8s_url={url}")).header("k8s-token", "t0ken")
+    };
+    let accepted = server.send(post("https://Edge.example:6443/")).await.expect(202).json();
+    let mut wanted = wish("shop");
+    wanted["cluster"] = json!({ "server": "https://edge.example:6443", "token": "t0ken" });
+    let newer = server.post("/deployments", &wanted).await.expect(202).json();
+    for id in [&accepted["id"], &newer["id"]] {
+        let shown = server.get(&format!("/deployments/{}", id.as_str().unwrap())).await.expect(200);
+        assert_eq!(shown.json()["spec"]["target"], "edge");
+        assert!(!shown.text().contains("t0ken"), "{}", shown.text());
+    }
+    let refused = server.send(post("https://169.254.169.254")).await.expect_problem(422, "invalid_fields");
+    assert_eq!(refused.json()["errors"][0]["field"], "k8s_url");
+    assert!(refused.json()["errors"][0]["reason"].as_str().unwrap().contains("`server`"));
+    for (field, cluster) in [
+        ("cluster.server", json!({ "server": "https://elsewhere.example" })),
+        ("cluster.token", json!({ "token": "t0ken" })),
+        ("cluster.kubeconfig", json!({ "kubeconfig": "x" })),
+    ] {
+        wanted["cluster"] = cluster;
+        let refused = server.post("/deployments", &wanted).await.expect_problem(422, "invalid_fields");
+        assert_eq!(refused.json()["errors"][0]["field"], field);
+        assert!(!refused.text().contains("t0ken"), "{}", refused.text());
+    }
 }
 
 #[tokio::test]
@@ -285,6 +324,32 @@ async fn this_machine_is_let_in_only_when_opened_and_never_through_a_proxy() {
 }
 
 #[tokio::test]
+async fn what_is_in_service_can_be_repaired_once_at_a_time() {
+    let server = Server::start().await;
+    let id = server.deploy("shop").await;
+    let (path, nothing) = (format!("/deployments/{id}"), json!({}));
+    let repair = format!("{path}/repair");
+    server.post(&repair, &nothing).await.expect_problem(409, "not_repairable");
+    server.carry_out(None).await;
+    let accepted = server.post(&repair, &nothing).await.expect(202).json();
+    assert_eq!((&accepted["id"], &accepted["status"]), (&json!(id), &json!("active")));
+    server.post(&repair, &nothing).await.expect_problem(409, "not_repairable");
+    let shown = server.get(&path).await.expect(200).json();
+    assert_eq!((&shown["status"], &shown["jobs"][1]["kind"]), (&json!("active"), &json!("repair")));
+    let carried_out = server.carry_out(None).await;
+    assert_eq!(accepted["job_id"], carried_out.id.to_string());
+    let shown = server.get(&path).await.expect(200).json();
+    assert_eq!(
+        (&shown["status"], &shown["jobs"][1]["state"]["status"]),
+        (&json!("active"), &json!("succeeded"))
+    );
+    server.post(&repair, &nothing).await.expect(202);
+    server.carry_out(Some(Stage::Apply)).await;
+    let shown = server.get(&path).await.expect(200).json();
+    assert_eq!((&shown["status"], &shown["failure"]["code"]), (&json!("degraded"), &json!("did_not_work")));
+}
+
+#[tokio::test]
 async fn paths_methods_and_ids_that_do_not_exist_are_problems() {
     let server = Server::start().await;
     server.get("/nowhere").await.expect_problem(404, "no_such_path");
@@ -296,6 +361,7 @@ async fn paths_methods_and_ids_that_do_not_exist_are_problems() {
         ("DELETE", ""),
         ("POST", "/cancel"),
         ("POST", "/retry"),
+        ("POST", "/repair"),
         ("POST", "/rollback"),
         ("GET", "/events"),
         ("GET", "/logs"),

@@ -91,6 +91,8 @@ async fn s11_no_answer_no_file_and_no_log_line_holds_a_secret() {
         json!({ "repository_url": "https://a/b", "port": CANARY }),
         json!({ "repository_token": CANARY }),
         json!({ "repository_url": "https://a/b", "repository_token": [CANARY] }),
+        json!({ "repository_url": "https://git.example.com/t/s", "cluster": { "token": CANARY } }),
+        json!({ "repository_url": "https://git.example.com/t/s", "cluster": { "server": CANARY } }),
         json!([CANARY]),
     ] {
         answers.push(server.post("/deployments", &bad).await.expect(422));

@@ -213,6 +213,38 @@ async fn f10_a_token_that_was_rotated_is_read_anew() {
     .await;
 }
 
+/// A cluster whose certificates were replaced is trusted anew once the file says so, in the middle of a rollout.
+#[tokio::test(flavor = "multi_thread")]
+async fn f10_certificates_that_were_rotated_are_read_anew() {
+    on_the_plane(async |plane| {
+        let faults = proxy(&plane).await?;
+        let other = ControlPlane::start().await?;
+        let extra = [("SLIPWAY__WORKER__ATTEMPTS_MAX", "50"), ("SLIPWAY__WORKER__BACKOFF_MAX_MS", "500")];
+        let world = World::start_at(plane, &faults.url(), None, &extra).await?;
+        let mut request = world.request("web");
+        let first = world.deploy(&request).await?;
+        faults.show(other.kubeconfig().parent().unwrap_or(Path::new("/")))?;
+        request.image = Some(image("web-2"));
+        let id = world.submit(&request).await?;
+        world
+            .wait_for(id, |deployment| {
+                let stage = deployment.stage(Stage::Apply);
+                let message = stage.and_then(|stage| stage.message.as_deref());
+                message.is_some_and(|message| message.contains("cannot be reached"))
+            })
+            .await?;
+        std::fs::write(world.ca_file(), other.ca_pem())?;
+        ensure!(world.ended(id).await?.state == DeploymentState::Active);
+        // The watches trust it again too: they see a change that a call has not brought about.
+        let scale = format!("{}/shop/scale", world.collection(&first, "deployments"));
+        world.merge(&scale, "somebody", &serde_json::json!({ "spec": { "replicas": 2 } })).await?;
+        let second = world.deployment(id).await?;
+        world.seen(&second, |live| live.replicas_serving == 2).await?;
+        world.clean_up().await
+    })
+    .await;
+}
+
 /// A right that is missing is named, with who lacks it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_right_is_named() {

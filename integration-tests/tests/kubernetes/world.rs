@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
+use reqwest::Method;
 use serde_json::{Value, json};
 use slipway_common::Backend;
 use slipway_common::config::Config;
@@ -14,7 +15,7 @@ use slipway_common::model::job::JOB_MESSAGE_VERSION;
 use slipway_common::model::request::ResolveContext;
 use slipway_common::model::{
     AddressPolicy, Deployment, DeploymentId, DeploymentRequest, DeploymentState, Event, EventKind, Facts,
-    JobId, JobKind, JobMessage, Project, Stage,
+    JobId, JobKind, JobMessage, LiveState, Project, Stage,
 };
 use slipway_common::record::Record;
 use slipway_common::secrets::{KEY_LENGTH_BYTES, Sealer};
@@ -115,6 +116,11 @@ impl World {
         self.data.path().join("token")
     }
 
+    /// The file with the certificates the worker trusts.
+    pub(crate) fn ca_file(&self) -> std::path::PathBuf {
+        self.data.path().join("ca.crt")
+    }
+
     /// A request for an image under a repository that no other test has.
     pub(crate) fn request(&self, image_name: &str) -> DeploymentRequest {
         let unique = self.plane.namespace();
@@ -127,11 +133,13 @@ impl World {
     /// Submits a request as the API does.
     pub(crate) async fn submit(&self, request: &DeploymentRequest) -> anyhow::Result<DeploymentId> {
         let (addresses, targets) = (AddressPolicy::default(), self.config.targets());
+        let servers = self.config.servers();
         let context = ResolveContext {
             addresses: &addresses,
             limits: &self.config.limits,
             targets: &targets,
             clusters: &targets,
+            servers: &servers,
             sealer: &self.sealer,
         };
         let (project, spec) =
@@ -252,6 +260,43 @@ impl World {
         self.start_worker().await
     }
 
+    /// Asks for a deployment in service to be repaired, as the API does, and waits for the end of that.
+    pub(crate) async fn repair(&self, id: DeploymentId) -> anyhow::Result<Deployment> {
+        let deployment = self.deployment(id).await?;
+        let message = JobMessage::repair(&deployment, JobId::generate(), "test".to_owned(), Timestamp::now());
+        submit(&self.backend, &message).await?;
+        self.ended(id).await
+    }
+
+    /// Waits for what the observer keeps of a deployment to be so.
+    pub(crate) async fn seen(
+        &self,
+        deployment: &Deployment,
+        is_so: impl Fn(&LiveState) -> bool,
+    ) -> anyhow::Result<LiveState> {
+        let deadline = Instant::now() + pace::allowed(TIMEOUT);
+        loop {
+            let live = self.backend.store.live(deployment.id).await?;
+            match live {
+                Some(live) if is_so(&live) => return Ok(live),
+                last => ensure!(Instant::now() < deadline, "never seen; it is {last:#?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Deletes an object, or a whole namespace, as somebody else would, and waits until it is gone.
+    pub(crate) async fn delete_by_hand(&self, path: &str) -> anyhow::Result<()> {
+        let (status, answer) = self.plane.request(ClusterUser::Admin, Method::DELETE, path, None).await?;
+        ensure!(status.is_success(), "deleting {path}: {}", answer["message"]);
+        let deadline = Instant::now() + pace::allowed(TIMEOUT);
+        while self.plane.get(path).await.is_ok() {
+            ensure!(Instant::now() < deadline, "{path} does not go");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
     /// The collection of a kind in the namespace of a deployment.
     pub(crate) fn collection(&self, deployment: &Deployment, plural: &str) -> String {
         let group = match plural {
@@ -348,6 +393,19 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Runs `body` in a world of its own and cleans up whatever happened.
+pub(crate) async fn in_world(extra: &[(&str, &str)], body: impl AsyncFnOnce(&World) -> anyhow::Result<()>) {
+    if !ControlPlane::available().await {
+        return;
+    }
+    let plane = ControlPlane::shared().await.expect("the control plane starts");
+    let world = World::start(plane, extra).await.expect("the world starts");
+    let outcome = body(&world).await;
+    let cleaned = world.clean_up().await;
+    outcome.unwrap_or_else(|error| panic!("{error:?}"));
+    cleaned.expect("the worker ends");
 }
 
 /// The namespace of a project's environment, as the API shows it.

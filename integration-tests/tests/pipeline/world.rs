@@ -2,6 +2,7 @@
 //! process. What the worker did is read from the places where it did it.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -9,6 +10,7 @@ use bollard::Docker;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::ListContainersOptions;
 use jiff::Timestamp;
+use slipway_api::{Api, ApiHandle, ApiSettings, Beside};
 use slipway_common::Backend;
 use slipway_common::config::Config;
 use slipway_common::embedded::{Embedded, EmbeddedSettings};
@@ -97,6 +99,15 @@ impl World {
         Ok(())
     }
 
+    /// Starts an API on the same backend; it lets this machine in and is patient.
+    pub(crate) fn start_api(&self) -> anyhow::Result<ApiHandle> {
+        let mut settings = ApiSettings::from_config(&self.config, "0");
+        settings.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        settings.open_loopback = true;
+        settings.answer_timeout = Duration::from_secs(30);
+        Ok(Api::start(settings, self.backend.clone(), self.sealer.clone(), Beside::default())?)
+    }
+
     /// A repository with a static site that shows `text`, and neither Dockerfile nor CI file.
     pub(crate) async fn static_site(&self, text: &str) -> anyhow::Result<(String, String)> {
         self.repository(&[page(text)]).await
@@ -126,6 +137,7 @@ impl World {
             limits: &self.config.limits,
             targets: &targets,
             clusters: &[],
+            servers: &[],
             sealer: &self.sealer,
         };
         let (project, spec) =

@@ -151,9 +151,9 @@ async fn give_up(engine: &Engine, spec: &ApplySpec, error: DockerError, log: &dy
 /// The last lines a container printed, without the secrets it was given.
 async fn last_lines(engine: &Engine, spec: &ApplySpec, id: &str) -> Vec<String> {
     let redactor = crate::text::Redactor::new(spec.env.values());
-    let lines = super::logs::tail(engine, id, crate::text::TAIL_LINES_MAX).await;
+    let lines = super::logs::tail(engine, id, crate::text::TAIL_LINES_MAX, redactor).await;
     // The logs explain an error; that they cannot be read is no error of its own.
-    lines.unwrap_or_default().iter().map(|line| redactor.apply(line)).collect()
+    lines.unwrap_or_default()
 }
 
 /// The address of a container in `network`, once it has one.

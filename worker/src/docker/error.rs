@@ -335,7 +335,7 @@ impl DockerError {
         if let Self::Engine { status, .. } = self { Some(*status) } else { None }
     }
 
-    pub(super) fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         self.status() == Some(404)
     }
 

@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt};
 use super::engine::Engine;
 use super::error::DockerError;
 use super::labels::{self, RoutingState};
-use crate::text::LineSplitter;
+use crate::text::{LineSplitter, Redactor};
 
 /// Most lines asked of one container at once.
 pub const TAIL_LINES_LIMIT: usize = 10_000;
@@ -54,17 +54,23 @@ pub async fn logs(
     Ok(select_all(containers.into_iter().filter_map(|container| {
         let name = container.names?.into_iter().next()?;
         let name = RoutingState::base_of(name.trim_start_matches('/')).to_owned();
-        let lines = lines_of(engine, &container.id?, options);
+        let lines = lines_of(engine, &container.id?, options, LineSplitter::default());
         let named = lines.map(move |line| Ok(LogLine { container: name.clone(), line: line? }));
         Some(named.boxed())
     })))
 }
 
-/// The last `lines` lines of one container.
-pub(super) async fn tail(engine: &Engine, id: &str, lines: usize) -> Result<Vec<String>, DockerError> {
+/// The last `lines` lines of one container, without the secrets that `redactor` knows.
+pub(crate) async fn tail(
+    engine: &Engine,
+    id: &str,
+    lines: usize,
+    redactor: Redactor,
+) -> Result<Vec<String>, DockerError> {
     let options = LogOptions { tail_lines: lines, follow: false };
     let read = async {
-        let mut output = std::pin::pin!(lines_of(engine, id, options));
+        let splitter = LineSplitter::redacting(redactor);
+        let mut output = std::pin::pin!(lines_of(engine, id, options, splitter));
         let mut read = Vec::new();
         while let Some(line) = output.next().await {
             read.push(line?);
@@ -82,6 +88,7 @@ fn lines_of(
     engine: &Engine,
     id: &str,
     options: LogOptions,
+    splitter: LineSplitter,
 ) -> impl Stream<Item = Result<String, DockerError>> + Send + use<> {
     let asked = LogsOptions {
         follow: options.follow,
@@ -93,7 +100,7 @@ fn lines_of(
     let output = engine.docker().logs(id, Some(asked));
     // The end of the output completes the last line.
     let chunks = output.map(Some).chain(futures_util::stream::once(async { None }));
-    let split = chunks.scan(LineSplitter::default(), |splitter, chunk| {
+    let split = chunks.scan(splitter, |splitter, chunk| {
         let lines: Vec<Result<String, DockerError>> = match chunk {
             Some(Ok(chunk)) => splitter.push(chunk.as_ref()).into_iter().map(Ok).collect(),
             Some(Err(error)) => vec![Err(DockerError::of_engine("read logs", 0, error))],

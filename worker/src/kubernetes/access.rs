@@ -54,6 +54,13 @@ pub(super) async fn config(access: &Access) -> Result<Config, KubernetesError> {
     Ok(config)
 }
 
+/// The same way to the API server for somebody else: of who Slipway is there nothing is left but this token.
+pub(super) async fn config_for(access: &Access, token: &SecretString) -> Result<Config, KubernetesError> {
+    let mut config = config(access).await?;
+    config.auth_info = AuthInfo { token: Some(token.clone()), ..AuthInfo::default() };
+    Ok(config)
+}
+
 async fn of_kubeconfig(path: &Path, context: Option<String>) -> Result<Config, KubernetesError> {
     let text = read("kubeconfig", path).await?;
     let parsed = Kubeconfig::from_yaml(&text).map_err(|error| setting("kubeconfig", error.to_string()))?;
@@ -198,6 +205,25 @@ mod tests {
         let mut http = plain.clone();
         http.clusters[0].cluster.as_mut().unwrap().server = Some("http://k.example".to_owned());
         assert!(check(&http).unwrap_err().contains("not https"));
+    }
+
+    #[tokio::test]
+    async fn with_a_token_of_a_request_nothing_is_left_of_who_slipway_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        let text = "apiVersion: v1\nkind: Config\ncurrent-context: a\n\
+             clusters:\n- name: a\n  cluster: {server: \"https://k.example\"}\n\
+             users:\n- name: a\n  user: {token: own, username: u, password: p, \
+             client-certificate-data: Yw==, client-key-data: aw==}\n\
+             contexts:\n- name: a\n  context: {cluster: a, user: a}\n";
+        std::fs::write(&path, text).unwrap();
+        let access = Access::Kubeconfig { path, context: None };
+        let shown = |config: &Config| serde_json::to_value(&config.auth_info).unwrap();
+        let own = config(&access).await.unwrap();
+        assert_eq!(shown(&own)["client-key-data"], "aw==");
+        let other = config_for(&access, &SecretString::from("theirs")).await.unwrap();
+        assert_eq!(shown(&other), serde_json::json!({ "token": "theirs" }));
+        assert_eq!((other.cluster_url, other.default_retry), (own.cluster_url, false));
     }
 
     #[tokio::test]

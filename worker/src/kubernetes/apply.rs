@@ -21,6 +21,7 @@ use serde_json::Value;
 use self::failing::Finding;
 use super::address;
 use super::cluster::{Cluster, Key, Mode};
+use super::drift;
 use super::error::KubernetesError;
 use super::health::{self, Rollout};
 use super::inventory::{self, Inventory, Owned, Phase, Read};
@@ -135,16 +136,16 @@ async fn begin(
         }
     }
     let made = if before.is_none() { namespace::ensure(cluster, wanted, log).await? } else { None };
-    let tried = try_all(place, wanted, manifests, before.as_ref()).await;
+    let tried = try_all(place, wanted, manifests, before.as_ref(), made.is_some()).await;
     if let (Err(error), Some(uid)) = (&tried, &made) {
         namespace::take_back(cluster, &name, uid, error, log).await;
     }
     tried?;
     let read = claim(cluster, wanted, manifests, before).await?;
     let needed: Vec<&Manifest> = manifests.iter().filter(|manifest| !comes_last(manifest, wanted)).collect();
-    let generations = apply_all(cluster, wanted, &needed).await?;
+    let made = apply_all(cluster, wanted, &needed).await?;
     log.line(&format!("Applied {} objects in the namespace {name}", needed.len()));
-    let inventory = Inventory { phase: Phase::Supports, generations, ..read.inventory.clone() };
+    let inventory = made.added_to(Inventory { phase: Phase::Supports, ..read.inventory.clone() });
     // Without anything to wait for, the next step writes the same down again.
     if wanted.supports.is_empty() {
         return Ok(read.saying(inventory));
@@ -165,18 +166,20 @@ fn comes_last(manifest: &Manifest, wanted: &Wanted) -> bool {
     manifest.kind == Kind::Ingress || (manifest.kind == Kind::Deployment && manifest.name == wanted.app())
 }
 
-/// Checks whose the names and host names are, and has the API server check every object; changes nothing.
+/// Checks whose the names and host names are, and has the API server check every object; changes nothing. In a namespace
+/// that was made for this nothing can be anybody else's.
 async fn try_all(
     place: Place<'_>,
     wanted: &Wanted,
     manifests: &[Manifest],
     before: Option<&Read>,
+    is_new: bool,
 ) -> Result<(), KubernetesError> {
     owner::check_hostnames(place.watch, wanted, &hostnames(wanted, place.cluster.settings()))?;
     let known = before.map(|read| read.inventory.objects.as_slice()).unwrap_or_default();
     let (known, unknown): (Vec<&Manifest>, Vec<&Manifest>) =
         manifests.iter().partition(|manifest| known.contains(&Owned::of(manifest)));
-    for manifest in unknown.iter().filter(|manifest| manifest.kind.is_readable()) {
+    for manifest in unknown.iter().filter(|manifest| !is_new && manifest.kind.is_readable()) {
         owner::check(place.cluster, wanted, manifest).await?;
     }
     let tried = send_all(place.cluster, wanted, &unknown, Mode::DryRun).await;
@@ -204,6 +207,7 @@ async fn claim(
         begun_at,
         objects,
         generations: BTreeMap::new(),
+        fields: BTreeMap::new(),
     };
     inventory::write(cluster, wanted, before.as_ref(), inventory).await
 }
@@ -216,27 +220,45 @@ async fn apply_app(
     read: Read,
 ) -> Result<Read, KubernetesError> {
     let last: Vec<&Manifest> = manifests.iter().filter(|manifest| comes_last(manifest, wanted)).collect();
-    let applied = apply_all(place.cluster, wanted, &last).await?;
-    let mut generations = read.inventory.generations.clone();
-    generations.extend(applied);
-    let inventory = Inventory { phase: Phase::Rollout, generations, ..read.inventory.clone() };
+    let made = apply_all(place.cluster, wanted, &last).await?;
+    let inventory = made.added_to(Inventory { phase: Phase::Rollout, ..read.inventory.clone() });
     inventory::write(place.cluster, wanted, Some(&read), inventory).await
 }
 
-/// Applies objects; returns the generations of the Deployments among them.
+/// What the API server answered to objects that were applied.
+struct Made {
+    generations: BTreeMap<String, i64>,
+    fields: BTreeMap<String, String>,
+}
+
+impl Made {
+    fn added_to(self, mut inventory: Inventory) -> Inventory {
+        inventory.generations.extend(self.generations);
+        inventory.fields.extend(self.fields);
+        inventory
+    }
+}
+
+/// Applies objects; returns the generations of the Deployments among them, and which fields are Slipway's now.
 async fn apply_all(
     cluster: &Cluster,
     wanted: &Wanted,
     manifests: &[&Manifest],
-) -> Result<BTreeMap<String, i64>, KubernetesError> {
+) -> Result<Made, KubernetesError> {
     let objects = send_all(cluster, wanted, manifests, Mode::Apply).await?;
-    let deployments = objects.iter().filter(|object| object["kind"] == Kind::Deployment.as_str());
-    Ok(deployments
-        .filter_map(|object| {
-            let metadata = &object["metadata"];
-            Some((metadata["name"].as_str()?.to_owned(), metadata["generation"].as_i64()?))
-        })
-        .collect())
+    let applied = || manifests.iter().zip(&objects);
+    let deployments = applied().filter(|(manifest, _)| manifest.kind == Kind::Deployment);
+    let generation = |object: &Value| object["metadata"]["generation"].as_i64();
+    Ok(Made {
+        generations: deployments
+            .filter_map(|(manifest, object)| Some((manifest.name.clone(), generation(object)?)))
+            .collect(),
+        fields: applied()
+            .map(|(manifest, object)| {
+                (Owned::of(manifest).to_string(), drift::ownership_of(manifest.kind, object).fields)
+            })
+            .collect(),
+    })
 }
 
 async fn send_all(
@@ -354,7 +376,7 @@ async fn finish(
             None
         }
     };
-    let objects = manifests.iter().map(|manifest| format!("{} {}", manifest.kind.as_str(), manifest.name));
+    let objects = manifests.iter().map(|manifest| Owned::of(manifest).to_string());
     let applied = Applied { namespace: wanted.namespace(), url, objects: objects.collect() };
     if read.inventory.phase != Phase::Complete {
         prune::prune(place.cluster, wanted, manifests, &read, log).await?;

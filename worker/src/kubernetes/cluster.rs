@@ -9,7 +9,9 @@ use kube::Client;
 use kube::core::params::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::request::Request;
 use kube::core::subresource::LogParams;
+use secrecy::SecretString;
 use serde_json::Value;
+use slipway_common::inquiry::LOG_MAX_BYTES;
 
 use super::access;
 use super::error::KubernetesError;
@@ -29,6 +31,8 @@ const PAGE_SIZE: u32 = 500;
 pub struct Cluster {
     settings: Arc<ClusterSettings>,
     client: Arc<Mutex<Option<Connected>>>,
+    /// The token of a request, in place of the target's own credentials.
+    token: Option<SecretString>,
 }
 
 /// A client, and which one it is: `kube`'s own has no identity.
@@ -53,6 +57,15 @@ pub enum Mode {
     ForcedDryRun,
     /// For real.
     Apply,
+}
+
+/// The end of a container's output.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerLog {
+    /// The lines, oldest first.
+    pub lines: Vec<String>,
+    /// Whether there was more than is read at once.
+    pub is_cut: bool,
 }
 
 /// How an object is recognised.
@@ -82,7 +95,14 @@ impl Cluster {
     /// Prepares the connection; the first call makes it.
     #[must_use]
     pub fn new(settings: ClusterSettings) -> Self {
-        Self { settings: Arc::new(settings), client: Arc::new(Mutex::new(None)) }
+        Self { settings: Arc::new(settings), client: Arc::new(Mutex::new(None)), token: None }
+    }
+
+    /// The same cluster, asked with this token and with none of the target's own credentials.
+    #[must_use]
+    pub fn acting_as(&self, token: SecretString) -> Self {
+        let client = Arc::new(Mutex::new(None));
+        Self { settings: Arc::clone(&self.settings), client, token: Some(token) }
     }
 
     /// The target's settings.
@@ -195,7 +215,8 @@ impl Cluster {
         }
     }
 
-    /// The last lines of a container's output, oldest first.
+    /// The last lines of a container's output. Of those that are more than [`LOG_MAX_BYTES`] together the first
+    /// are read.
     ///
     /// # Errors
     /// What any call may return.
@@ -206,18 +227,26 @@ impl Cluster {
         container: &str,
         previous: bool,
         lines_max: i64,
-    ) -> Result<Vec<String>, KubernetesError> {
+    ) -> Result<ContainerLog, KubernetesError> {
         let params = LogParams {
             container: Some(container.to_owned()),
             previous,
             tail_lines: Some(lines_max),
-            limit_bytes: Some(64 * 1024),
+            limit_bytes: Some(i64::try_from(LOG_MAX_BYTES).unwrap_or(i64::MAX)),
             ..LogParams::default()
         };
         let request = built(request(Kind::Pod, Some(namespace)).logs(pod, &params))?;
         let client = self.client().await?;
-        let text = self.within("read the log of", pod, &client, client.client.request_text(request)).await?;
-        Ok(text.lines().map(str::to_owned).collect())
+        let read = async {
+            match client.client.request_text(request).await {
+                // A container may print anything, and what is cut may end within a character.
+                Err(kube::Error::FromUtf8(error)) => Ok(error.into_bytes()),
+                read => read.map(String::into_bytes),
+            }
+        };
+        let bytes = self.within("read the log of", pod, &client, read).await?;
+        let lines = String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect();
+        Ok(ContainerLog { lines, is_cut: bytes.len() >= LOG_MAX_BYTES })
     }
 
     /// A client for watches, which have no deadline of their own.
@@ -256,10 +285,10 @@ impl Cluster {
             Ok(value) => return Ok(value),
             Err(error) => KubernetesError::of_call(operation, object, error),
         };
-        if error.is_unauthorized() {
+        if error.is_of_access() {
             self.forget(used);
         }
-        Err(error)
+        Err(if self.token.is_some() { error.of_request_token() } else { error })
     }
 
     async fn client(&self) -> Result<Connected, KubernetesError> {
@@ -267,7 +296,10 @@ impl Cluster {
         if let Some(known) = known {
             return Ok(known);
         }
-        let config = access::config(&self.settings.access).await?;
+        let config = match &self.token {
+            Some(token) => access::config_for(&self.settings.access, token).await?,
+            None => access::config(&self.settings.access).await?,
+        };
         let client = Client::try_from(config)
             .map_err(|error| KubernetesError::Settings { key: "server", reason: error.to_string() })?;
         let connected = Connected { client, number: next_number() };

@@ -39,6 +39,12 @@ pub enum KubernetesError {
         /// What was being done.
         operation: String,
     },
+    /// The API server does not know the token that came with the request.
+    #[error("{operation}: the API server does not accept the token that came with the request")]
+    TokenRefused {
+        /// What was being done.
+        operation: String,
+    },
     /// The credentials lack a right.
     #[error("{operation}: {reason}")]
     Forbidden {
@@ -148,6 +154,7 @@ impl KubernetesError {
             Self::Unreachable { .. } => "cluster_unreachable",
             Self::TimedOut { .. } => "cluster_timeout",
             Self::Unauthorized { .. } => "cluster_unauthorized",
+            Self::TokenRefused { .. } => "cluster_token_refused",
             Self::Forbidden { .. } => "cluster_forbidden",
             Self::Throttled { .. } => "cluster_throttled",
             Self::Rejected { .. } => "object_rejected",
@@ -177,7 +184,9 @@ impl KubernetesError {
             Self::Api { status, .. } if *status >= 500 || matches!(*status, 404 | 408 | 409 | 410) => {
                 FailureClass::Transient
             }
-            Self::Settings { .. }
+            // Nobody renews the token of a request.
+            Self::TokenRefused { .. }
+            | Self::Settings { .. }
             | Self::Rejected { .. }
             | Self::Immutable { .. }
             | Self::QuotaExceeded { .. }
@@ -199,7 +208,12 @@ impl KubernetesError {
             Self::Unreachable { .. } => Some("Check that the API server runs and that its address is right."),
             Self::TimedOut { .. } => Some("Check the load of the API server; the work is tried again."),
             Self::Unauthorized { .. } => Some("Renew the target's token or kubeconfig."),
-            Self::Forbidden { .. } => Some("Give Slipway's account this right; the Helm chart has the list."),
+            Self::TokenRefused { .. } => {
+                Some("Bring a new token: deploy again with one that the cluster accepts.")
+            }
+            Self::Forbidden { .. } => {
+                Some("Give the account that is named this right; the Helm chart has the list.")
+            }
             Self::Rejected { .. } => Some("Change what the API server names, or the policy that forbids it."),
             Self::Immutable { .. } => Some("Stop the deployment, then deploy again."),
             Self::QuotaExceeded { .. } => Some("Raise the namespace's quota or ask for less."),
@@ -235,8 +249,14 @@ impl KubernetesError {
         matches!(self, Self::Api { status: 409, .. })
     }
 
-    pub(super) fn is_unauthorized(&self) -> bool {
-        matches!(self, Self::Unauthorized { .. })
+    /// Whether the way to the API server is in doubt: its address, its certificate or the credentials for it.
+    pub(super) fn is_of_access(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Unreachable { .. })
+    }
+
+    /// The same, when the credentials were the token of a request.
+    pub(super) fn of_request_token(self) -> Self {
+        if let Self::Unauthorized { operation } = self { Self::TokenRefused { operation } } else { self }
     }
 
     /// The error for what a call about `object` (kind and name) returned. `operation` names the call.
@@ -313,6 +333,14 @@ mod tests {
         for (error, code, class) in cases {
             assert_eq!((error.code(), error.class()), (code, class), "{error}");
         }
+    }
+
+    #[test]
+    fn a_refused_token_of_a_request_is_final() {
+        let refused = of(401, "Unauthorized").of_request_token();
+        assert_eq!((refused.code(), refused.class()), ("cluster_token_refused", FailureClass::Permanent));
+        assert!(refused.hint().is_some_and(|hint| hint.contains("new token")));
+        assert_eq!(of(500, "etcdserver: request timed out").of_request_token().code(), "cluster_error");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! written before any object is made and after any was pruned, by compare-and-swap: what is not in it is never deleted.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,9 @@ pub struct Inventory {
     /// Generations of the Deployments as they were last applied, by name: an older one that is seen is out of date.
     #[serde(default)]
     pub generations: BTreeMap<String, i64>,
+    /// Hash of the fields Slipway owned of each object when it was last applied, by kind and name.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
 }
 
 /// How far an apply is.
@@ -68,6 +72,12 @@ impl Owned {
     #[must_use]
     pub fn of(manifest: &Manifest) -> Self {
         Self { kind: manifest.kind, name: manifest.name.clone() }
+    }
+}
+
+impl fmt::Display for Owned {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.kind.as_str(), self.name)
     }
 }
 

@@ -16,6 +16,11 @@ pub const DEPLOYMENT: &str = "slipway.dev/deployment";
 pub const JOB: &str = "slipway.dev/job";
 /// Fencing token of the writer (annotation).
 pub const FENCE: &str = "slipway.dev/fence";
+/// Which template a pod and its ReplicaSet are of; set by the cluster.
+pub const TEMPLATE_HASH: &str = "pod-template-hash";
+/// Which revision a Deployment and a ReplicaSet are of; set by the cluster.
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
+
 /// Selects everything Slipway made, in every namespace.
 #[must_use]
 pub fn managed() -> String {

@@ -3,70 +3,110 @@
 use jiff::Timestamp;
 use kube::core::params::ListParams;
 use serde_json::Value;
-use slipway_common::model::{LiveEvent, LiveReplica, LiveState};
+use slipway_common::model::{Drift, LiveReplica, LiveState};
 
 use super::Place;
+use super::drift::{self, Ownerships};
 use super::error::KubernetesError;
-use super::inventory;
+use super::events;
+use super::inventory::{self, Phase};
 use super::kind::Kind;
 use super::state::Workloads;
 use super::wanted::Wanted;
-use crate::text::clean;
 
 /// Events that are kept.
 const EVENTS_MAX: usize = 10;
 
-/// Reads what runs of `app` in `namespace`: from what the watches have seen, or from the cluster.
+/// What is looked at.
+#[derive(Debug)]
+pub struct Looked<'a> {
+    /// The deployment.
+    pub deployment: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Name of its application.
+    pub app: &'a str,
+    /// Replicas that were asked for.
+    pub replicas: u32,
+    /// Whether no job is at work on it: what a job does is no drift.
+    pub is_settled: bool,
+}
+
+/// What was found of drift at the last look.
+#[derive(Debug, Default)]
+pub struct Judged {
+    there: Ownerships,
+    drift: Vec<Drift>,
+    /// Whether it was found twice: the watches tell of an apply a moment later than the inventory.
+    is_certain: bool,
+}
+
+/// Reads what runs: from what the watches have seen, or from the cluster.
 ///
 /// # Errors
 /// What any call may return.
-pub async fn live_state(place: Place<'_>, namespace: &str, app: &str) -> Result<LiveState, KubernetesError> {
+pub async fn live_state(
+    place: Place<'_>,
+    looked: &Looked<'_>,
+    judged: &mut Judged,
+) -> Result<LiveState, KubernetesError> {
+    let namespace = looked.namespace;
     let seen = match place.watch.workloads(namespace) {
         Some(seen) => seen,
         None => Workloads::read(place.cluster, namespace).await?,
     };
-    let mut live = of_workloads(&seen, app, Timestamp::now());
+    let mut live = of_workloads(&seen, looked, Timestamp::now());
     if live.replicas_serving < live.replicas_wanted {
-        let events = place.cluster.list(Kind::Event, Some(namespace), ListParams::default()).await?;
-        live.events = newest(&events);
+        let found = place.cluster.list(Kind::Event, Some(namespace), ListParams::default()).await?;
+        live.events = events::newest(&found, EVENTS_MAX);
     }
+    live.drift = drift_of(place, looked, judged).await?;
     Ok(live)
 }
 
-/// The newest events, oldest first. Pure.
-fn newest(events: &[Value]) -> Vec<LiveEvent> {
-    let mut found: Vec<LiveEvent> = events.iter().map(event).collect();
-    found.sort_by(|left, right| (left.at, &left.about).cmp(&(right.at, &right.about)));
-    let surplus = found.len().saturating_sub(EVENTS_MAX);
-    found.split_off(surplus)
-}
-
-fn event(event: &Value) -> LiveEvent {
-    let text = |value: &Value| clean(value.as_str().unwrap_or_default());
-    let about = &event["involvedObject"];
-    let at = event["lastTimestamp"].as_str().or_else(|| event["eventTime"].as_str());
-    LiveEvent {
-        about: format!("{} {}", text(&about["kind"]), text(&about["name"])),
-        reason: text(&event["reason"]),
-        message: text(&event["message"]),
-        at: at.and_then(|at| at.parse().ok()),
+/// What others have changed. The inventory is read only when something was changed since it was read last.
+async fn drift_of(
+    place: Place<'_>,
+    looked: &Looked<'_>,
+    judged: &mut Judged,
+) -> Result<Vec<Drift>, KubernetesError> {
+    let there = place.watch.ownerships(looked.namespace).filter(|_| looked.is_settled);
+    let Some(there) = there else {
+        *judged = Judged::default();
+        return Ok(Vec::new());
+    };
+    if judged.is_certain && judged.there == there {
+        return Ok(judged.drift.clone());
     }
+    let found = match inventory::read(place.cluster, looked.namespace).await? {
+        None => drift::without_inventory(),
+        Some(read) if read.inventory.deployment != looked.deployment => Vec::new(),
+        Some(read) if read.inventory.phase != Phase::Complete => Vec::new(),
+        Some(read) => drift::compare(&read.inventory, &there),
+    };
+    let is_certain = found.is_empty() || (judged.there == there && judged.drift == found);
+    *judged = Judged { there, drift: found, is_certain };
+    Ok(if is_certain { judged.drift.clone() } else { Vec::new() })
 }
 
 /// The state of `app` and of the support containers beside it. Pure.
-fn of_workloads(seen: &Workloads, app: &str, now: Timestamp) -> LiveState {
+fn of_workloads(seen: &Workloads, looked: &Looked<'_>, now: Timestamp) -> LiveState {
+    let app = looked.app;
     let deployment = seen.deployment(app);
+    // Of a Deployment that was deleted as many replicas are wanted as were asked for.
+    let wanted = deployment["spec"]["replicas"].as_u64().and_then(|count| u32::try_from(count).ok());
     let replicas: Vec<LiveReplica> = seen.pods_of(app).into_iter().map(replica).collect();
     let serving = replicas.iter().filter(|replica| replica.serving).count();
     let supports = seen.deployments.keys().filter(|name| *name != app);
     let supports = supports.flat_map(|name| seen.pods_of(name)).map(replica);
     LiveState {
-        replicas_wanted: count(&deployment["spec"]["replicas"]),
+        replicas_wanted: wanted.unwrap_or(looked.replicas),
         replicas_updated: Some(count(&deployment["status"]["updatedReplicas"])),
         replicas_serving: u32::try_from(serving).unwrap_or(u32::MAX),
         replicas,
         supports: supports.collect(),
         events: Vec::new(),
+        drift: Vec::new(),
         observed_at: now,
     }
 }
@@ -142,22 +182,6 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_events_are_kept_in_order() {
-        let of = |second: usize| {
-            json!({
-                "involvedObject": { "kind": "Pod", "name": "web-1" },
-                "reason": "BackOff",
-                "message": format!("number {second}"),
-                "lastTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
-            })
-        };
-        let events: Vec<Value> = (0..15).rev().map(of).chain([json!({})]).collect();
-        let newest = newest(&events);
-        assert_eq!((newest.len(), newest[0].message.as_str()), (EVENTS_MAX, "number 5"));
-        assert_eq!(newest[9].about, "Pod web-1");
-    }
-
-    #[test]
     fn a_pod_serves_when_it_is_ready_and_says_why_when_not() {
         let ready = json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] });
         let pulling = json!({
@@ -175,7 +199,10 @@ mod tests {
             .into(),
             ..Workloads::default()
         };
-        let live = of_workloads(&seen, "web", Timestamp::UNIX_EPOCH);
+        let looked = |app| Looked { deployment: "", namespace: "", app, replicas: 3, is_settled: true };
+        let live = of_workloads(&seen, &looked("web"), Timestamp::UNIX_EPOCH);
+        let gone = of_workloads(&seen, &looked("gone"), Timestamp::UNIX_EPOCH);
+        assert_eq!((gone.replicas_wanted, gone.replicas_serving), (3, 0));
         assert_eq!((live.replicas_wanted, live.replicas_updated, live.replicas_serving), (2, Some(1), 1));
         assert_eq!(live.replicas[1].reason.as_deref(), Some("ImagePullBackOff"));
         assert_eq!(live.supports.len(), 1);

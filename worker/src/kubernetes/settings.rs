@@ -25,6 +25,8 @@ pub struct ClusterSettings {
     pub pull_credential: Option<CredentialName>,
     /// Pod Security Standard of the namespaces.
     pub pod_security: PodSecurity,
+    /// Whether what others have changed or deleted is repaired without being asked.
+    pub repairs_drift: bool,
     /// How long a pod may be in trouble that might pass before the job fails.
     pub trouble_max: Duration,
     /// How long the address of a load balancer is waited for.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::seen::Seen;
 use self::waker::Waker;
 use super::cluster::Cluster;
+use super::drift::Ownerships;
 use super::kind::Kind;
 use super::labels;
 use super::state::Workloads;
@@ -30,8 +31,13 @@ pub use self::waker::Interest;
 const WATCH_SECONDS: u32 = 60;
 /// Pause before a cluster that cannot be connected to is tried again.
 const CONNECT_PAUSE: Duration = Duration::from_secs(5);
+/// Objects that are listed at once; a page is held in memory whole.
+const PAGE_SIZE: u32 = 100;
 /// What is watched.
-const WATCHED: [Kind; 4] = [Kind::Deployment, Kind::ReplicaSet, Kind::Pod, Kind::Ingress];
+const WATCHED: [Kind; 6] =
+    [Kind::Deployment, Kind::ReplicaSet, Kind::Pod, Kind::Ingress, Kind::Service, Kind::ServiceAccount];
+/// Failed connections in a row after which the settings are read anew: certificates may have been replaced.
+const CUT_OFF_MAX: u32 = 3;
 
 /// The watches of one cluster. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -64,6 +70,12 @@ impl Watch {
         self.lock().workloads(namespace)
     }
 
+    /// Who owns the fields of Slipway's objects in a namespace, once everything was seen at least once.
+    #[must_use]
+    pub fn ownerships(&self, namespace: &str) -> Option<Ownerships> {
+        self.lock().ownerships(namespace)
+    }
+
     /// The namespaces that serve a host name.
     #[must_use]
     pub fn namespaces_of(&self, hostname: &str) -> Vec<String> {
@@ -87,23 +99,28 @@ impl Watch {
                 }
             };
             let objects: Api<DynamicObject> = Api::all_with(client, &kind.resource());
-            let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+            let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE_SIZE);
             if kind != Kind::Ingress {
                 config = config.labels(&labels::managed());
             }
             let mut events = watcher::watcher(objects, config).default_backoff().boxed();
+            let mut cut_off = 0;
             while let Some(event) = events.next().await {
                 match event {
-                    Ok(event) => self.take(kind, event),
+                    Ok(event) => {
+                        cut_off = 0;
+                        self.take(kind, event);
+                    }
                     Err(error) => {
                         tracing::debug!(kind = kind.as_str(), error = chain(&error), "a watch was cut off");
-                        if is_unauthorized(&error) {
+                        cut_off += 1;
+                        if is_unauthorized(&error) || cut_off >= CUT_OFF_MAX {
                             break;
                         }
                     }
                 }
             }
-            // Refused credentials may have been renewed: the next client reads them anew.
+            // What was refused or cut off may have been renewed: the next client reads it anew.
             cluster.forget_client();
             tokio::time::sleep(CONNECT_PAUSE).await;
         }

@@ -4,23 +4,35 @@ pub(super) mod docker;
 pub(super) mod kubernetes;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use slipway_common::model::request::env_context;
 use slipway_common::model::{DeploymentSpec, EnvName, Facts};
 use slipway_common::secrets::Sealed;
 
-use super::{Outcome, Run, StageError};
+use super::{Outcome, Run, StageError, stop};
 use crate::targets::Target;
+
+/// Pause before a target that could not be left is tried again.
+const LEAVE_AGAIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn perform(
     run: &Run<'_>,
     spec: &DeploymentSpec,
     facts: &Facts,
 ) -> Result<Outcome, StageError> {
-    match run.tools.target(&spec.target)? {
-        Target::Docker => docker::perform(run, spec, facts).await.map(Outcome::done),
-        Target::Kubernetes(target) => kubernetes::perform(run, spec, facts, target).await,
+    let outcome = match run.tools.target(&spec.target)? {
+        Target::Docker => Outcome::done(docker::perform(run, spec, facts).await?),
+        Target::Kubernetes(target) => kubernetes::perform(run, spec, facts, target).await?,
+    };
+    if !matches!(outcome, Outcome::Done(_)) {
+        return Ok(outcome);
+    }
+    match stop::leave_other_targets(run, &spec.target).await? {
+        None => Ok(outcome),
+        // It serves already: that what served before is still there makes it no failure.
+        Some(reason) => Ok(Outcome::Waits { reason, longest: LEAVE_AGAIN }),
     }
 }
 

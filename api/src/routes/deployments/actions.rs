@@ -1,4 +1,4 @@
-//! `DELETE /deployments/{id}` and `POST …/cancel`, `…/retry`, `…/rollback`.
+//! `DELETE /deployments/{id}` and `POST …/cancel`, `…/retry`, `…/repair`, `…/rollback`.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -181,6 +181,62 @@ pub(crate) fn check_retry(deployment: &Deployment) -> Result<(), Refusal> {
     let detail =
         format!("The deployment is {}; only a failed or stopped one can be retried.", deployment.state);
     Err(Refusal::conflict("not_retryable", detail))
+}
+
+/// Has the target run again what the deployment in service consists of: what others have deleted is made anew, what
+/// they have changed is changed back. It serves meanwhile.
+#[utoipa::path(
+    post, path = "/deployments/{id}/repair", tag = "deployments", operation_id = "repair_deployment",
+    params(
+        ("id" = String, Path, format = Uuid, description = "The deployment"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "Requests under the same key are carried out once"),
+    ),
+    request_body(content = Option<NoOptions>, content_type = "application/json"),
+    responses(
+        (status = 202, description = "It is being repaired", body = Accepted,
+            headers(("Location" = String, description = "The deployment"))),
+        (status = 409, description = "It is not in service, or a job is at work", body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn repair(
+    shared: web::Data<Shared>,
+    user: User,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Refusal> {
+    let NoOptions {} = body::optional_json(&request, payload, shared.body_limits()).await?;
+    let known = find(&shared.backend, &id).await?.id;
+    let ticket = action_ticket(&shared, &request, &user, b"", Some(known), None).await?;
+    // Read after the key was looked up: a repetition must see the job of the first request.
+    let deployment = find(&shared.backend, &id).await?;
+    if deployment.job(ticket.job).is_none() {
+        check_repair(&deployment)?;
+        submit(&shared.backend, &repair_message(&deployment, &ticket, user.0)).await?;
+    }
+    Ok(accepted(&ticket, DeploymentState::Active))
+}
+
+/// Only what is in service and left alone can be repaired.
+pub(crate) fn check_repair(deployment: &Deployment) -> Result<(), Refusal> {
+    if !deployment.state.in_service() {
+        let detail =
+            format!("The deployment is {}; only one that is in service can be repaired.", deployment.state);
+        return Err(Refusal::conflict("not_repairable", detail));
+    }
+    if deployment.jobs.iter().all(|job| job.state.is_terminal()) {
+        return Ok(());
+    }
+    let detail =
+        "A job of this deployment is at work; what it does makes a repair unnecessary or impossible.";
+    Err(Refusal::conflict("not_repairable", detail))
+}
+
+/// The repair as it is queued.
+pub(crate) fn repair_message(deployment: &Deployment, ticket: &Ticket, user: String) -> JobMessage {
+    let request = ticket.request.clone();
+    JobMessage { request, ..JobMessage::repair(deployment, ticket.job, user, ticket.at) }
 }
 
 /// Makes a new deployment from the revision and image of an earlier one.

@@ -6,7 +6,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use slipway_common::Backend;
 use slipway_common::model::job::JOB_MESSAGE_VERSION;
-use slipway_common::model::request::ResolveContext;
+use slipway_common::model::request::{InvalidField, ResolveContext};
 use slipway_common::model::{
     CredentialSource, DeploymentRequest, DeploymentSpec, DeploymentState, Facts, JobKind, JobMessage, Project,
 };
@@ -30,7 +30,7 @@ struct Wish {
 
 /// Accepts a deployment. The job is durable when this is answered; it is carried out afterwards.
 ///
-/// The older form has no body: its wish stands in the query and in the header `gitlab-token`.
+/// The older form has no body: its wish stands in the query and the headers `gitlab-token` and `k8s-token`.
 #[utoipa::path(
     post, path = "/deployments", tag = "deployments", operation_id = "create_deployment",
     params(
@@ -39,7 +39,7 @@ struct Wish {
             description = "Requests under the same key are carried out once"),
         ("gitlab-token" = Option<String>, Header, description = "Older form: token for the repository"),
         ("k8s-token" = Option<String>, Header,
-            description = "Older form: refused, no Kubernetes target is configured"),
+            description = "Older form: token to use on the cluster in place of the target's own"),
     ),
     request_body(content = Option<DeploymentRequest>, content_type = "application/json"),
     responses((status = 202, description = "Accepted", body = AcceptedDeployment,
@@ -51,13 +51,15 @@ pub(crate) async fn create(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Refusal> {
-    let wish = if request.query_string().is_empty() {
+    let is_older = !request.query_string().is_empty();
+    let wish = if is_older {
+        older::read(&request, &shared.settings.addresses)?
+    } else {
         let body = body::json(&request, payload, shared.body_limits()).await?;
         Wish { user: user.0.clone(), request: body }
-    } else {
-        older::read(&request, &shared.settings.addresses)?
     };
-    let (project, spec) = resolve(&shared, &wish.request)?;
+    let (project, spec) = resolve(&shared, &wish.request)
+        .map_err(|errors| Refusal::Fields(if is_older { older::named(errors) } else { errors }))?;
     let content = serde_json::to_vec(&(&wish.user, &wish.request))
         .map_err(|_| Refusal::Internal("a request cannot be written as JSON"))?;
     let ask = Ask { user: &user.0, content: &content, deployment: None, job: None };
@@ -71,16 +73,20 @@ pub(crate) async fn create(
         .json(answer))
 }
 
-fn resolve(shared: &Shared, request: &DeploymentRequest) -> Result<(Project, DeploymentSpec), Refusal> {
+fn resolve(
+    shared: &Shared,
+    request: &DeploymentRequest,
+) -> Result<(Project, DeploymentSpec), Vec<InvalidField>> {
     let settings = &shared.settings;
     let context = ResolveContext {
         addresses: &settings.addresses,
         limits: &settings.limits,
         targets: &settings.targets,
         clusters: &settings.clusters,
+        servers: &settings.servers,
         sealer: &shared.sealer,
     };
-    request.resolve(&context).map_err(Refusal::Fields)
+    request.resolve(&context)
 }
 
 /// A stored credential must exist, unless the deployment was accepted before and it was deleted since.

@@ -154,6 +154,7 @@ pub async fn live_states_are_the_latest(fixture: &dyn Fixture) {
             replicas: vec![replica],
             supports: Vec::new(),
             events: Vec::new(),
+            drift: Vec::new(),
             observed_at: Timestamp::now(),
         };
         backend.store.put_live(message.deployment, &live).await.expect("the store takes it");

@@ -1,15 +1,19 @@
 //! Resolution: every field parsed, every default filled in, every secret sealed, every error named by its field.
 
+mod cluster;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
+pub use cluster::{CLUSTER_TOKEN_MAX_BYTES, cluster_token_context};
+
 use super::{DeploymentRequest, HealthRequest, ResourceRequest, SupportRequest};
 use crate::model::{
     AddressPolicy, BranchName, BuildMode, CredentialSource, DeploymentSpec, EnvName, EnvironmentName,
     HealthSpec, Hostname, ImageReference, Project, Reference, RepositoryAddress, ResourceSpec, RevisionSpec,
-    SupportName, SupportSpec, TargetName,
+    ServerAddress, SupportName, SupportSpec, TargetName,
 };
 use crate::secrets::{Sealed, Sealer, SecretText};
 
@@ -61,6 +65,8 @@ pub struct ResolveContext<'a> {
     pub targets: &'a [TargetName],
     /// Those of them that are Kubernetes clusters.
     pub clusters: &'a [TargetName],
+    /// Those of them whose API server has a configured address, with this address.
+    pub servers: &'a [(TargetName, ServerAddress)],
     /// Seals the secrets.
     pub sealer: &'a Sealer,
 }
@@ -113,7 +119,7 @@ impl DeploymentRequest {
             Some(name) => errors.take("environment", name.parse()),
             None => Some(EnvironmentName::default_name()),
         };
-        let target = self.target(context.targets, errors);
+        let target = self.target(context, errors);
         let replicas = self.replicas.unwrap_or(1);
         // A cluster keeps an application that rests; an engine would have nothing to keep.
         let is_cluster = target.as_ref().is_some_and(|target| context.clusters.contains(target));
@@ -128,12 +134,14 @@ impl DeploymentRequest {
         };
         let build = self.build.unwrap_or_default();
         self.check_build(build, errors);
-        let place = repository.as_ref().map(|(project, _)| env_context(project)).unwrap_or_default();
+        let project = repository.as_ref().map(|(project, _)| *project);
+        let place = project.map(env_context).unwrap_or_default();
         check_env_size(self, context.limits, errors);
         let env = seal_env("env", &self.env, &place, context, errors);
         let supports = seal_supports(&self.supports, &place, context, errors);
         let hostnames = hostnames(&self.hostnames, target.as_ref(), context, errors);
-        let credential = self.credential(repository.as_ref().map(|(project, _)| *project), context, errors);
+        let credential = self.credential(project, context, errors);
+        let cluster_token = cluster::token(self.cluster.as_ref(), project, target.as_ref(), context, errors);
         let health = health(self.health.as_ref(), context.limits, errors);
         let resources = resources(self.resources.as_ref(), context.limits, errors);
         let (_, repository) = repository?;
@@ -151,6 +159,7 @@ impl DeploymentRequest {
             build,
             commit: self.commit.unwrap_or_default(),
             credential,
+            cluster_token,
             health,
             resources,
         })
@@ -170,18 +179,24 @@ impl DeploymentRequest {
         }
     }
 
-    fn target(&self, targets: &[TargetName], errors: &mut Errors) -> Option<TargetName> {
+    fn target(&self, context: &ResolveContext<'_>, errors: &mut Errors) -> Option<TargetName> {
+        let targets = context.targets;
         let names = || targets.iter().map(TargetName::as_str).collect::<Vec<_>>().join(", ");
-        match &self.target {
-            None => {
+        let server = self.cluster.as_ref().and_then(|cluster| cluster.server.as_deref());
+        match (&self.target, server) {
+            (None, None) => {
                 errors.check("target", !targets.is_empty(), || "no target is configured".to_owned());
                 targets.first().cloned()
             }
-            Some(name) => {
+            (None, Some(server)) => cluster::target_at(server, context, errors),
+            (Some(name), server) => {
                 let wanted: TargetName = errors.take("target", name.parse())?;
-                errors.check("target", targets.contains(&wanted), || {
-                    format!("no target is called that; there is: {}", names())
-                });
+                let is_known = targets.contains(&wanted);
+                errors
+                    .check("target", is_known, || format!("no target is called that; there is: {}", names()));
+                if let Some(server) = server.filter(|_| is_known) {
+                    cluster::check_server(server, &wanted, context, errors);
+                }
                 Some(wanted)
             }
         }

@@ -3,12 +3,12 @@
 use secrecy::ExposeSecret as _;
 
 use super::{
-    DeploymentRequest, HealthRequest, InvalidField, RequestLimits, ResolveContext, ResourceRequest,
-    SupportRequest, env_context, token_context,
+    CLUSTER_TOKEN_MAX_BYTES, ClusterRequest, DeploymentRequest, HealthRequest, InvalidField, RequestLimits,
+    ResolveContext, ResourceRequest, SupportRequest, cluster_token_context, env_context, token_context,
 };
 use crate::model::{
     AddressPolicy, BuildMode, CommitMode, CredentialSource, DeploymentSpec, HealthSpec, Project, Reference,
-    ResourceSpec, TargetName,
+    ResourceSpec, ServerAddress, TargetName,
 };
 use crate::secrets::{KEY_LENGTH_BYTES, Sealer, SecretText};
 
@@ -36,7 +36,13 @@ fn sealer() -> Sealer {
 }
 
 fn resolve(request: &DeploymentRequest) -> Result<(Project, DeploymentSpec), Vec<InvalidField>> {
-    let targets: [TargetName; 2] = ["local".parse().unwrap(), "edge".parse().unwrap()];
+    let targets: [TargetName; 5] =
+        ["local", "edge", "north", "south", "inside"].map(|name| name.parse().unwrap());
+    let servers: [(TargetName, ServerAddress); 3] = [
+        (targets[1].clone(), "https://edge.example:6443".parse().unwrap()),
+        (targets[2].clone(), "https://k.example".parse().unwrap()),
+        (targets[3].clone(), "https://k.example".parse().unwrap()),
+    ];
     let (limits, sealer) = (limits(), sealer());
     let addresses = AddressPolicy::default();
     request.resolve(&ResolveContext {
@@ -44,6 +50,7 @@ fn resolve(request: &DeploymentRequest) -> Result<(Project, DeploymentSpec), Vec
         limits: &limits,
         targets: &targets,
         clusters: &targets[1..],
+        servers: &servers,
         sealer: &sealer,
     })
 }
@@ -67,6 +74,11 @@ fn accepted(change: impl FnOnce(&mut DeploymentRequest)) -> DeploymentSpec {
 
 fn support(name: &str, image: &str) -> SupportRequest {
     SupportRequest { name: name.to_owned(), image: image.to_owned(), port: None, env: [].into() }
+}
+
+fn cluster(server: Option<&str>, token: Option<&str>) -> Option<ClusterRequest> {
+    let token = token.map(|token| SecretText::from(token.to_owned()));
+    Some(ClusterRequest { server: server.map(str::to_owned), token })
 }
 
 fn text(text: &str) -> Option<String> {
@@ -199,6 +211,65 @@ fn host_names_are_for_clusters_and_limited() {
 }
 
 #[test]
+fn a_cluster_may_be_named_by_its_address() {
+    for server in ["https://edge.example:6443", "https://edge.example:6443/", "HTTPS://Edge.Example:6443"] {
+        let spec = accepted(|request| request.cluster = cluster(Some(server), None));
+        assert_eq!((spec.target.as_str(), spec.cluster_token), ("edge", None), "{server}");
+    }
+    let both = |target: &'static str, server: &'static str| {
+        move |request: &mut DeploymentRequest| {
+            (request.target, request.cluster) = (text(target), cluster(Some(server), None));
+        }
+    };
+    assert_eq!(accepted(both("edge", "https://edge.example:6443/")).target.as_str(), "edge");
+    assert_eq!(accepted(both("south", "https://k.example:443")).target.as_str(), "south");
+    for (target, server) in [
+        ("local", "https://edge.example:6443"),
+        ("north", "https://edge.example:6443"),
+        ("inside", "https://k.example"),
+    ] {
+        assert_eq!(refused(both(target, server)), ["cluster.server"], "{target} at {server}");
+    }
+    assert_eq!(refused(both("elsewhere", "https://k.example")), ["target"]);
+}
+
+#[test]
+fn an_address_that_is_no_targets_is_refused() {
+    let reason = |server: &str| {
+        let request = request(|request| request.cluster = cluster(Some(server), None));
+        let errors = resolve(&request).expect_err("the request is refused");
+        assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), ["cluster.server"]);
+        errors[0].reason.clone()
+    };
+    for unknown in ["https://169.254.169.254", "https://edge.example", "https://kubernetes.default.svc"] {
+        let reason = reason(unknown);
+        assert!(reason.contains("`server` of a `[kubernetes.NAME]`"), "{unknown}: {reason}");
+    }
+    assert!(reason("http://edge.example:6443").contains("https"));
+    let several = reason("https://k.example");
+    assert!(several.contains("north, south") && several.contains("`target`"), "{several}");
+}
+
+#[test]
+fn a_cluster_token_is_for_clusters_and_limited() {
+    let on = |target: &'static str, token: String| {
+        move |request: &mut DeploymentRequest| {
+            (request.target, request.cluster) = (text(target), cluster(None, Some(&token)));
+        }
+    };
+    for good in ["t".to_owned(), "x".repeat(CLUSTER_TOKEN_MAX_BYTES)] {
+        assert!(accepted(on("inside", good)).cluster_token.is_some());
+    }
+    let too_long = "x".repeat(CLUSTER_TOKEN_MAX_BYTES + 1);
+    for bad in [String::new(), too_long, "a b".to_owned(), "a\r\nb".to_owned(), "\u{e9}".to_owned()] {
+        assert_eq!(refused(on("inside", bad)), ["cluster.token"]);
+    }
+    assert_eq!(refused(on("local", "t".to_owned())), ["cluster.token"], "an engine takes no token");
+    assert_eq!(refused(|request| request.cluster = cluster(None, Some("t"))), ["cluster.token"]);
+    assert!(accepted(|request| request.cluster = cluster(None, None)).cluster_token.is_none());
+}
+
+#[test]
 fn only_a_cluster_keeps_an_application_that_rests() {
     assert_eq!(refused(|request| request.replicas = Some(0)), ["replicas"]);
     let resting = accepted(|request| (request.target, request.replicas) = (text("edge"), Some(0)));
@@ -265,6 +336,7 @@ fn no_value_is_echoed() {
         r.target = text(&bad("target"));
         r.image = text(&bad("image"));
         r.repository_token = Some(bad("token").into());
+        r.cluster = cluster(Some(&bad("server")), Some(&bad("token")));
         r.env = [("A".to_owned(), format!("{CANARY}\0").into())].into();
         r.supports = vec![support(&bad("name"), &bad("image"))];
         r.health = Some(HealthRequest { path: text(CANARY), ..HealthRequest::default() });
@@ -273,12 +345,15 @@ fn no_value_is_echoed() {
     assert!(errors.len() >= 10, "{errors:?}");
     assert!(!format!("{errors:?}").contains(CANARY), "{errors:?}");
     assert!(!format!("{:?}", request.env).contains(CANARY));
+    let shown = cluster(None, Some(CANARY)).map(|cluster| format!("{cluster:?}"));
+    assert!(!shown.unwrap_or_default().contains(CANARY));
 }
 
 #[test]
 fn secrets_are_sealed_for_their_place() {
     let (project, spec) = resolve(&request(|r| {
         r.repository_token = Some(CANARY.to_owned().into());
+        r.cluster = cluster(Some("https://edge.example:6443"), Some(CANARY));
         r.env = [("PASSWORD".to_owned(), CANARY.to_owned().into())].into();
         r.supports = vec![SupportRequest {
             env: [("PW".to_owned(), CANARY.to_owned().into())].into(),
@@ -292,6 +367,12 @@ fn secrets_are_sealed_for_their_place() {
     let opened = sealer().open(&token_context(&project), token).unwrap();
     assert_eq!(opened.expose_secret(), CANARY);
     assert!(sealer().open(&env_context(&project), token).is_err(), "a token is no variable");
+    let token = spec.cluster_token.as_ref().expect("a cluster token");
+    let opened = sealer().open(&cluster_token_context(&project, &spec.target), token).unwrap();
+    assert_eq!(opened.expose_secret(), CANARY);
+    let elsewhere = cluster_token_context(&project, &"north".parse().unwrap());
+    assert!(sealer().open(&elsewhere, token).is_err(), "it is for one target");
+    assert!(sealer().open(&token_context(&project), token).is_err(), "it is for no repository");
     for sealed in spec.env.values().chain(spec.supports[0].env.values()) {
         assert_eq!(sealer().open(&env_context(&project), sealed).unwrap().expose_secret(), CANARY);
     }

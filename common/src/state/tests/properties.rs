@@ -8,13 +8,13 @@ use proptest::test_runner::Config;
 use super::super::{Illegal, apply, begin};
 use super::{at, failed, finished, retry_of, started, waiting};
 use crate::contract::sample::{deploy_job, event, stop_job};
-use crate::model::{Deployment, DeploymentId, Event, EventKind, Facts, JobMessage, JobState, Stage};
+use crate::model::{Deployment, DeploymentId, Event, EventKind, Facts, JobId, JobMessage, JobState, Stage};
 
 /// Sequences per property.
 const SEQUENCES: u32 = 10_000;
 const EVENTS_MAX: usize = 16;
-/// The jobs of a history: the deploy job, a retry, two stops, and one that is never accepted.
-const JOB_COUNT: usize = 5;
+/// The jobs of a history: the deploy job, a retry, a repair, and stops.
+const JOB_COUNT: usize = 6;
 
 /// One event, as a choice that any history can make.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,9 @@ static JOBS: LazyLock<Vec<JobMessage>> = LazyLock::new(|| {
     let deploy = deploy_job("shop", at(0));
     let stops = [stop_job(&deploy, at(0)), stop_job(&deploy, at(0)), stop_job(&deploy, at(0))];
     let retry = retry_of(&deploy, Facts::default());
-    [deploy, retry].into_iter().chain(stops).collect()
+    let begun = begin(&Event::accepted(&deploy)).expect("a deploy job begins a history");
+    let repair = JobMessage::repair(&begun, JobId::generate(), "ada".to_owned(), at(0));
+    [deploy, retry, repair].into_iter().chain(stops).collect()
 });
 
 fn beginning() -> Deployment {
@@ -187,7 +189,7 @@ impl Model {
     /// Whether the event may happen to the job; if so, it has.
     fn step(&mut self, job: usize, choice: Choice) -> bool {
         let (number, phase) = self.jobs[job];
-        let own: &[Stage] = if number >= 2 { &[Stage::Stop] } else { &Stage::DEPLOY };
+        let own = JOBS[number].kind.stages();
         let may_begin = |stage: Stage| match phase {
             Phase::Queued => own.contains(&stage),
             Phase::Running(reached) | Phase::Waiting(reached) => own.contains(&stage) && reached <= stage,

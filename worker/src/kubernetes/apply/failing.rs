@@ -2,18 +2,16 @@
 //! either way it is told at once, with the container's last words and the pod's events.
 
 use jiff::{SignedDuration, Timestamp};
-use kube::core::params::ListParams;
 use serde_json::Value;
 
 use super::super::cluster::Cluster;
 use super::super::error::KubernetesError;
+use super::super::events;
 use super::super::health::{TroubleCode, troubled_container};
-use super::super::kind::Kind;
 use super::super::state::Workloads;
-
 use super::super::wanted::Wanted;
 use crate::docker::LogSink;
-use crate::text::{Redactor, clean};
+use crate::text::Redactor;
 
 /// Lines of output that are told.
 const LOG_LINES_MAX: i64 = 20;
@@ -74,35 +72,21 @@ fn age(pod: &Value, now: Timestamp) -> SignedDuration {
 async fn lines(cluster: &Cluster, wanted: &Wanted, pod: Option<&Value>, found: &Finding) -> Vec<String> {
     let (Some(pod), Some(name)) = (pod, &found.pod) else { return Vec::new() };
     let namespace = wanted.namespace();
-    let mut lines = events(cluster, &namespace, name).await;
+    let events = events::of_pod(cluster, &namespace, name, EVENTS_MAX).await.unwrap_or_default();
+    let mut lines: Vec<String> =
+        events.iter().map(|event| format!("{}: {}", event.reason, event.message)).collect();
     let troubled = troubled_container(pod);
     let previous = troubled.as_ref().is_some_and(|troubled| troubled.previous_logs);
     if let Some(container) = found.container.clone().or(troubled.map(|troubled| troubled.name)) {
         let read = cluster.container_log(&namespace, name, &container, previous, LOG_LINES_MAX).await;
-        lines.extend(read.unwrap_or_default().iter().map(|line| clean(line)));
+        lines.extend(read.unwrap_or_default().lines);
     }
-    redact(wanted, lines)
-}
-
-async fn events(cluster: &Cluster, namespace: &str, pod: &str) -> Vec<String> {
-    let about = ListParams::default().fields(&format!("involvedObject.kind=Pod,involvedObject.name={pod}"));
-    let mut found = cluster.list(Kind::Event, Some(namespace), about).await.unwrap_or_default();
-    found.sort_by(|left, right| when(left).cmp(when(right)));
-    let newest = found.len().saturating_sub(EVENTS_MAX);
-    let texts = found.iter().skip(newest).map(|event| {
-        let part = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-        clean(&format!("{}: {}", part("reason"), part("message")))
-    });
-    texts.collect()
-}
-
-fn when(event: &Value) -> &str {
-    event["lastTimestamp"].as_str().or_else(|| event["eventTime"].as_str()).unwrap_or_default()
+    redact(wanted, &lines)
 }
 
 /// The lines without the values the containers were given.
-fn redact(wanted: &Wanted, lines: Vec<String>) -> Vec<String> {
+fn redact(wanted: &Wanted, lines: &[String]) -> Vec<String> {
     let given = wanted.supports.iter().map(|support| &support.env).chain([&wanted.env]);
     let redactor = Redactor::new(given.flat_map(|variables| variables.values.values()));
-    lines.iter().map(|line| redactor.apply(line)).collect()
+    lines.iter().map(|line| redactor.shown(line)).collect()
 }

@@ -29,7 +29,9 @@ pub(super) async fn prune(
     for owned in surplus {
         delete(cluster, wanted, owned, log).await?;
     }
-    let inventory = Inventory { phase: Phase::Complete, objects: kept, ..read.inventory.clone() };
+    let mut fields = read.inventory.fields.clone();
+    fields.retain(|object, _| kept.iter().any(|owned| owned.to_string() == *object));
+    let inventory = Inventory { phase: Phase::Complete, objects: kept, fields, ..read.inventory.clone() };
     inventory::write(cluster, wanted, Some(read), inventory).await.map(|_| ())
 }
 

@@ -5,17 +5,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::super::labels::{REVISION, TEMPLATE_HASH};
 use super::answer::{Counts, Rollout, Trouble, TroubleCode};
 use super::condition::{Condition, is_deleting, is_unobserved};
 use super::json::{count_or_zero, counted, items, name, text, time, title};
 use super::pod::{Life, life};
 use super::{refusal, workload};
-
-/// Where a ReplicaSet and its Deployment say which template they are of.
-const REVISION: &str = "deployment.kubernetes.io/revision";
-
-/// The label that tells the pods of one template from those of others.
-const TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// How many pods of one template must have died to be a trouble. Each is replaced, so a single one, evicted perhaps,
 /// is none.

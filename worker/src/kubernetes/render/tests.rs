@@ -20,6 +20,7 @@ fn cluster() -> ClusterSettings {
         tls: Tls::Nothing,
         pull_credential: None,
         pod_security: PodSecurity::Restricted,
+        repairs_drift: false,
         trouble_max: Duration::from_secs(30),
         load_balancer_wait: Duration::from_secs(60),
         drain: Duration::from_secs(5),

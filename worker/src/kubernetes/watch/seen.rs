@@ -7,11 +7,20 @@ use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
 use serde_json::Value;
 
+use super::super::drift::{self, Ownership, Ownerships};
+use super::super::inventory::Owned;
 use super::super::kind::Kind;
+use super::super::labels;
 use super::super::state::{ByName, Workloads};
 
-/// Objects of one kind by namespace.
-type ByNamespace = HashMap<String, ByName>;
+/// Objects of one kind.
+#[derive(Debug, Default)]
+struct Objects {
+    /// By namespace and name.
+    by_namespace: HashMap<String, ByName>,
+    /// Who owns their fields, likewise; of those that may be Slipway's.
+    ownerships: HashMap<String, HashMap<String, Ownership>>,
+}
 
 /// Everything that was seen.
 #[derive(Debug, Default)]
@@ -22,9 +31,9 @@ pub(super) struct Seen {
 /// What was seen of one kind.
 #[derive(Debug, Default)]
 struct OfKind {
-    objects: ByNamespace,
+    objects: Objects,
     /// A list that is under way; it takes the place of `objects` when it is whole.
-    listing: Option<ByNamespace>,
+    listing: Option<Objects>,
     is_complete: bool,
 }
 
@@ -34,18 +43,18 @@ impl Seen {
         let of_kind = self.kinds.entry(kind).or_default();
         match event {
             Event::Init => {
-                of_kind.listing = Some(HashMap::new());
+                of_kind.listing = Some(Objects::default());
                 Vec::new()
             }
             Event::InitApply(object) => {
                 if let Some(listing) = &mut of_kind.listing {
-                    insert(listing, kind, object);
+                    listing.insert(kind, object);
                 }
                 Vec::new()
             }
             Event::InitDone => of_kind.complete(),
-            Event::Apply(object) => insert(&mut of_kind.objects, kind, object).into_iter().collect(),
-            Event::Delete(object) => remove(&mut of_kind.objects, &object).into_iter().collect(),
+            Event::Apply(object) => of_kind.objects.insert(kind, object).into_iter().collect(),
+            Event::Delete(object) => of_kind.objects.remove(&object).into_iter().collect(),
         }
     }
 
@@ -61,7 +70,7 @@ impl Seen {
     /// The namespaces with an Ingress for the host name.
     pub(super) fn namespaces_of(&self, hostname: &str) -> Vec<String> {
         let Some(of_kind) = self.kinds.get(&Kind::Ingress) else { return Vec::new() };
-        let serving = of_kind.objects.iter().filter(|(_, ingresses)| {
+        let serving = of_kind.objects.by_namespace.iter().filter(|(_, ingresses)| {
             ingresses.values().any(|ingress| hosts(ingress).any(|host| host.eq_ignore_ascii_case(hostname)))
         });
         serving.map(|(namespace, _)| namespace.clone()).collect()
@@ -69,7 +78,20 @@ impl Seen {
 
     fn of(&self, kind: Kind, namespace: &str) -> Option<ByName> {
         let of_kind = self.kinds.get(&kind).filter(|of_kind| of_kind.is_complete)?;
-        Some(of_kind.objects.get(namespace).cloned().unwrap_or_default())
+        Some(of_kind.objects.by_namespace.get(namespace).cloned().unwrap_or_default())
+    }
+
+    /// Who owns the fields of the objects in a namespace, once each kind in which drift is seen was listed.
+    pub(super) fn ownerships(&self, namespace: &str) -> Option<Ownerships> {
+        let mut found = Ownerships::new();
+        for kind in drift::KINDS {
+            let of_kind = self.kinds.get(&kind).filter(|of_kind| of_kind.is_complete)?;
+            let there = of_kind.objects.ownerships.get(namespace).into_iter().flatten();
+            found.extend(
+                there.map(|(name, ownership)| (Owned { kind, name: name.clone() }, ownership.clone())),
+            );
+        }
+        Some(found)
     }
 }
 
@@ -77,8 +99,9 @@ impl OfKind {
     fn complete(&mut self) -> Vec<String> {
         self.is_complete = true;
         let Some(listed) = self.listing.take() else { return Vec::new() };
-        let before = std::mem::replace(&mut self.objects, listed);
-        let touched: HashSet<String> = before.into_keys().chain(self.objects.keys().cloned()).collect();
+        let before = std::mem::replace(&mut self.objects, listed).by_namespace;
+        let now = self.objects.by_namespace.keys().cloned();
+        let touched: HashSet<String> = before.into_keys().chain(now).collect();
         touched.into_iter().collect()
     }
 }
@@ -88,34 +111,93 @@ fn hosts(ingress: &Value) -> impl Iterator<Item = &str> {
     rules.iter().filter_map(|rule| rule["host"].as_str())
 }
 
-fn insert(objects: &mut ByNamespace, kind: Kind, object: DynamicObject) -> Option<String> {
-    let (namespace, name) = (object.metadata.namespace.clone()?, object.metadata.name.clone()?);
-    let kept = Arc::new(trimmed(kind, object)?);
-    objects.entry(namespace.clone()).or_default().insert(name, kept);
-    Some(namespace)
-}
-
-fn remove(objects: &mut ByNamespace, object: &DynamicObject) -> Option<String> {
-    let (namespace, name) = (object.metadata.namespace.clone()?, object.metadata.name.as_ref()?);
-    if let Some(there) = objects.get_mut(&namespace) {
-        there.remove(name);
-        if there.is_empty() {
-            objects.remove(&namespace);
+impl Objects {
+    fn insert(&mut self, kind: Kind, mut object: DynamicObject) -> Option<String> {
+        let (namespace, name) = (object.metadata.namespace.clone()?, object.metadata.name.clone()?);
+        let managers = object.metadata.managed_fields.take().unwrap_or_default();
+        if drift::KINDS.contains(&kind) && is_managed(&object) {
+            let ownership = drift::ownership(kind, &managers);
+            self.ownerships.entry(namespace.clone()).or_default().insert(name.clone(), ownership);
         }
+        if is_kept(kind) {
+            let kept = Arc::new(trimmed(kind, object)?);
+            self.by_namespace.entry(namespace.clone()).or_default().insert(name, kept);
+        }
+        Some(namespace)
     }
-    Some(namespace)
+
+    fn remove(&mut self, object: &DynamicObject) -> Option<String> {
+        let (namespace, name) = (object.metadata.namespace.clone()?, object.metadata.name.as_ref()?);
+        if let Some(there) = self.by_namespace.get_mut(&namespace) {
+            there.remove(name);
+            if there.is_empty() {
+                self.by_namespace.remove(&namespace);
+            }
+        }
+        if let Some(there) = self.ownerships.get_mut(&namespace) {
+            there.remove(name);
+            if there.is_empty() {
+                self.ownerships.remove(&namespace);
+            }
+        }
+        Some(namespace)
+    }
 }
 
-/// What is kept of an object: thousands of them are held in memory.
-fn trimmed(kind: Kind, mut object: DynamicObject) -> Option<Value> {
-    object.metadata.managed_fields = None;
+fn is_managed(object: &DynamicObject) -> bool {
+    let labels = object.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(labels::MANAGED_BY)).is_some_and(|by| by == labels::SLIPWAY)
+}
+
+/// Whether the objects themselves are looked at, and not only who owns their fields.
+fn is_kept(kind: Kind) -> bool {
+    !matches!(kind, Kind::Service | Kind::ServiceAccount)
+}
+
+/// The labels that tell whose an object is.
+const KEPT_LABELS: [&str; 5] =
+    [labels::NAME, labels::TEMPLATE_HASH, labels::MANAGED_BY, labels::PROJECT, labels::ENVIRONMENT];
+
+/// What is kept of an object, of thousands at a time: what tells how it fares, whose it is, and which hosts it serves.
+fn trimmed(kind: Kind, object: DynamicObject) -> Option<Value> {
     let mut value = serde_json::to_value(object).ok()?;
-    if matches!(kind, Kind::Deployment | Kind::ReplicaSet)
-        && let Some(spec) = value["spec"].as_object_mut()
-    {
-        spec.remove("template");
+    keep(&mut value, "/metadata/labels", &KEPT_LABELS);
+    keep(&mut value, "/metadata/annotations", &[labels::REVISION]);
+    match kind {
+        Kind::Deployment | Kind::ReplicaSet => keep(&mut value, "/spec", &["replicas", "paused"]),
+        Kind::Pod => {
+            keep(&mut value, "/spec", &["restartPolicy", "containers", "initContainers"]);
+            for among in ["/spec/containers", "/spec/initContainers"] {
+                keep_of_each(&mut value, among, &["name", "image", "restartPolicy", "startupProbe"]);
+            }
+        }
+        Kind::Ingress => {
+            keep(&mut value, "", &["metadata", "spec"]);
+            keep(&mut value, "/spec", &["rules"]);
+            keep_of_each(&mut value, "/spec/rules", &["host"]);
+        }
+        Kind::Namespace
+        | Kind::ConfigMap
+        | Kind::ServiceAccount
+        | Kind::Secret
+        | Kind::Service
+        | Kind::Event => {}
     }
     Some(value)
+}
+
+/// Removes all fields but these of the object at `path`.
+fn keep(value: &mut Value, path: &str, fields: &[&str]) {
+    if let Some(object) = value.pointer_mut(path).and_then(Value::as_object_mut) {
+        object.retain(|name, _| fields.contains(&name.as_str()));
+    }
+}
+
+/// The same of every object in the array at `path`.
+fn keep_of_each(value: &mut Value, path: &str, fields: &[&str]) {
+    for item in value.pointer_mut(path).and_then(Value::as_array_mut).into_iter().flatten() {
+        keep(item, "", fields);
+    }
 }
 
 #[cfg(test)]
@@ -167,11 +249,50 @@ mod tests {
     }
 
     #[test]
+    fn what_tells_how_an_object_fares_is_kept_and_the_rest_is_not() {
+        let pod = json!({
+            "spec": { "volumes": [1], "containers": [{ "name": "a", "image": "i", "env": [1] }] },
+            "status": { "phase": "Running" },
+        });
+        let mut object = object(Kind::Pod, "shop", "web", pod);
+        let of =
+            |pairs: [(&str, &str); 2]| pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        object.metadata.labels = Some(of([(labels::NAME, "web"), ("tier", "x")]));
+        object.metadata.annotations = Some(of([(labels::REVISION, "1"), ("other", "x")]));
+        let kept = trimmed(Kind::Pod, object).unwrap();
+        assert_eq!(kept["spec"], json!({ "containers": [{ "name": "a", "image": "i" }] }));
+        assert_eq!(kept["status"], json!({ "phase": "Running" }));
+        assert_eq!(kept["metadata"]["labels"], json!({ labels::NAME: "web" }));
+        assert_eq!(kept["metadata"]["annotations"], json!({ labels::REVISION: "1" }));
+    }
+
+    #[test]
     fn host_names_are_found_whoever_serves_them() {
         let mut seen = Seen::default();
         let ingress = json!({ "spec": { "rules": [{ "host": "Shop.example" }, {}] } });
         seen.take(Kind::Ingress, Event::Apply(object(Kind::Ingress, "theirs", "x", ingress)));
         assert_eq!(seen.namespaces_of("shop.example"), ["theirs"]);
         assert!(seen.namespaces_of("other.example").is_empty());
+    }
+    #[test]
+    fn ownership_is_known_of_slipways_objects_once_every_kind_was_listed() {
+        let mut seen = Seen::default();
+        let managers = json!([{ "manager": "slipway", "operation": "Apply", "fieldsV1": { "f:spec": {} } }]);
+        let mut service = object(Kind::Service, "shop", "web", json!({}));
+        service.metadata.managed_fields = serde_json::from_value(managers).unwrap();
+        seen.take(Kind::Service, Event::Apply(service.clone()));
+        service.metadata.labels = Some([(labels::MANAGED_BY.to_owned(), labels::SLIPWAY.to_owned())].into());
+        service.metadata.name = Some("ours".to_owned());
+        seen.take(Kind::Service, Event::Apply(service.clone()));
+        for kind in drift::KINDS {
+            assert!(seen.ownerships("shop").is_none());
+            seen.take(kind, Event::InitDone);
+        }
+        let owned = Owned { kind: Kind::Service, name: "ours".to_owned() };
+        let there = seen.ownerships("shop").unwrap();
+        assert_eq!(there.keys().collect::<Vec<_>>(), [&owned]);
+        assert!(!there[&owned].fields.is_empty());
+        seen.take(Kind::Service, Event::Delete(service));
+        assert!(seen.ownerships("shop").unwrap().is_empty());
     }
 }

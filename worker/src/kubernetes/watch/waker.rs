@@ -11,9 +11,11 @@ use slipway_common::queue::JobQueue;
 use super::super::health::{self, Rollout};
 use super::super::state::Workloads;
 
-/// Tries to wake a job that may not be parked yet, and the pause between two.
-const WAKE_TRIES: u32 = 20;
-const WAKE_PAUSE: Duration = Duration::from_millis(150);
+/// Tries to wake a job that may not be parked yet, the first pause between two, and the longest: most are parked within
+/// milliseconds.
+const WAKE_TRIES: u32 = 25;
+const WAKE_PAUSE_MIN: Duration = Duration::from_millis(5);
+const WAKE_PAUSE_MAX: Duration = Duration::from_millis(150);
 
 /// What a job waits for.
 #[derive(Debug, Clone)]
@@ -85,10 +87,12 @@ fn is_news(interest: &Interest, workloads: &Workloads) -> bool {
 
 /// The job may be about to be parked: it is tried until it is. Should it never be, its own wake-up comes.
 async fn wake(queue: Arc<dyn JobQueue>, job: JobId) {
+    let mut pause = WAKE_PAUSE_MIN;
     for _ in 0..WAKE_TRIES {
         if matches!(queue.wake(job, Timestamp::now()).await, Ok(true)) {
             return;
         }
-        tokio::time::sleep(WAKE_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(WAKE_PAUSE_MAX);
     }
 }

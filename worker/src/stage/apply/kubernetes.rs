@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
+use slipway_common::model::request::cluster_token_context;
 use slipway_common::model::{
-    CredentialName, Deployment, DeploymentSpec, Facts, ImageFact, InventoryFact, Stage, SupportSpec,
+    CredentialName, Deployment, DeploymentId, DeploymentSpec, Facts, ImageFact, InventoryFact, JobKind,
+    Stage, SupportSpec,
 };
 
 use super::super::source_of::stored_credential;
-use super::super::{Outcome, Run, StageError, StageResult, required};
+use super::super::{Outcome, Run, StageError, StageResult, required, stop};
 use super::open_env;
 use crate::failpoint::{self, Moment, Place};
 use crate::kubernetes::{
-    self, Interest, KubernetesError, Progress, PullCredential, Support, Variables, Wanted, advance, put,
+    self, Cluster, Interest, KubernetesError, Progress, PullCredential, Support, Variables, Wanted, advance,
+    put,
 };
 use crate::registry;
 use crate::targets::ClusterTarget;
@@ -27,8 +30,11 @@ pub(super) async fn perform(
     target: &ClusterTarget,
 ) -> Result<Outcome, StageError> {
     let wanted = wanted(run, spec, facts, target).await?;
+    let requested = as_requested(run, spec, target)?;
+    let cluster = requested.as_ref().unwrap_or(&target.cluster);
+    let place = kubernetes::Place { cluster, ..target.place() };
     failpoint::reach(Place::Apply, Moment::Inside).await;
-    match advance(target.place(), &wanted, run.said, run.journal).await? {
+    match advance(place, &wanted, run.said, run.journal).await? {
         Progress::Done(applied) => {
             let inventory = InventoryFact {
                 url: applied.url,
@@ -48,15 +54,45 @@ pub(super) async fn perform(
     }
 }
 
+/// The cluster as it lets the token of the request in, if the request brought one. What is not done for a
+/// request, such as a repair, is done with the target's own credentials.
+fn as_requested(
+    run: &Run<'_>,
+    spec: &DeploymentSpec,
+    target: &ClusterTarget,
+) -> Result<Option<Cluster>, StageError> {
+    let is_requested = matches!(run.message.kind, JobKind::Deploy { .. });
+    let Some(sealed) = spec.cluster_token.as_ref().filter(|_| is_requested) else { return Ok(None) };
+    let place = cluster_token_context(&run.message.project, &spec.target);
+    let token = run.tools.sealer.open(&place, sealed).map_err(StageError::Secret)?;
+    Ok(Some(target.cluster.acting_as(token)))
+}
+
 /// Takes the deployment out of service. Returns what was deleted.
 pub(in super::super) async fn stop(run: &Run<'_>, target: &ClusterTarget) -> Result<Vec<String>, StageError> {
     let wanted = bare(run);
     let Some(owner) = kubernetes::owner(target.place(), &wanted).await? else { return Ok(Vec::new()) };
-    if owner != wanted.deployment && in_service(run).await?.iter().any(|other| other.id.to_string() == owner)
-    {
+    let serves_another = owner != wanted.deployment
+        && in_service(run, target).await?.iter().any(|other| other.id.to_string() == owner);
+    if serves_another {
         return Ok(Vec::new());
     }
     Ok(kubernetes::stop(&target.cluster, &wanted, run.journal).await?)
+}
+
+/// Takes a deployment out of service that is served from another target now. When it does not have the namespace any
+/// more, both targets are the same cluster.
+pub(in super::super) async fn leave(
+    run: &Run<'_>,
+    left: DeploymentId,
+    target: &ClusterTarget,
+) -> Result<(), StageError> {
+    let wanted = bare(run);
+    let owner = kubernetes::owner(target.place(), &wanted).await?;
+    if owner.is_some_and(|owner| owner == left.to_string()) {
+        kubernetes::stop(&target.cluster, &wanted, run.journal).await?;
+    }
+    Ok(())
 }
 
 /// Undoes what an interrupted or failed apply of this deployment has begun: puts back the deployment that is in service,
@@ -66,7 +102,8 @@ pub(in super::super) async fn give_way(run: &Run<'_>, target: &ClusterTarget) ->
     if owner.is_none_or(|owner| owner != run.message.deployment.to_string()) {
         return Ok(());
     }
-    let previous = in_service(run).await?.into_iter().find(|other| other.id != run.message.deployment);
+    let serving = in_service(run, target).await?;
+    let previous = serving.into_iter().find(|other| other.id != run.message.deployment);
     let Some(previous) = previous else {
         return stop(run, target).await.map(|_| ());
     };
@@ -78,15 +115,11 @@ pub(in super::super) async fn give_way(run: &Run<'_>, target: &ClusterTarget) ->
     Ok(put(target.place(), &wanted, run.journal).await?)
 }
 
-/// The deployments of this project and environment that serve.
-async fn in_service(run: &Run<'_>) -> Result<Vec<Deployment>, StageError> {
-    let store = &run.tools.backend.store;
-    let ids = store.in_service(&run.message.project.slug, &run.message.environment).await;
-    let mut found = Vec::new();
-    for id in ids.map_err(StageError::Store)? {
-        found.extend(store.deployment(id).await.map_err(StageError::Store)?);
-    }
-    Ok(found)
+/// The deployments of this project and environment that serve on the target.
+async fn in_service(run: &Run<'_>, target: &ClusterTarget) -> Result<Vec<Deployment>, StageError> {
+    let mut serving = stop::in_service(run).await?;
+    serving.retain(|deployment| deployment.target == target.cluster.settings().name);
+    Ok(serving)
 }
 
 /// What names the deployment's place, and nothing of what runs there.

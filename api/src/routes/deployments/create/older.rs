@@ -1,11 +1,11 @@
-//! The older service's form of a wish to deploy: query parameters, and the token in a header.
+//! The older service's form of a wish to deploy: query parameters, and the tokens in headers.
 
 use std::str::FromStr;
 
 use actix_web::HttpRequest;
 use serde::Deserialize;
 use slipway_common::model::address::AddressError;
-use slipway_common::model::request::InvalidField;
+use slipway_common::model::request::{ClusterRequest, InvalidField};
 use slipway_common::model::{AddressPolicy, DeploymentRequest, RepositoryAddress};
 use slipway_common::secrets::SecretText;
 
@@ -27,7 +27,8 @@ pub(crate) struct OlderQuery {
     repository_url: Option<String>,
     /// Older form: name of the repository, which must be the last part of its address. Required there.
     repository_name: Option<String>,
-    /// Older form: refused, no Kubernetes target is configured.
+    /// Older form: address of the cluster's API server, which must be that of a configured target; the
+    /// default target if not given.
     k8s_url: Option<String>,
     /// Older form: port the application listens on. Required there.
     #[param(value_type = Option<u16>, minimum = 1)]
@@ -60,22 +61,44 @@ pub(super) fn read(request: &HttpRequest, policy: &AddressPolicy) -> Result<Wish
     let port = required(&mut errors, "container_port", container_port);
     check_user(&mut errors, &username);
     check_name(&mut errors, &url, &name, policy);
-    let has_cluster = k8s_url.is_some_and(|url| !url.is_empty());
-    refuse_if(&mut errors, has_cluster, "k8s_url", "no Kubernetes target is configured");
-    let has_cluster_token = request.headers().contains_key("k8s-token");
-    refuse_if(&mut errors, has_cluster_token, "k8s-token", "no Kubernetes target is configured");
-    let token = request.headers().get("gitlab-token").map(|value| value.to_str().map(str::to_owned));
-    refuse_if(&mut errors, matches!(token, Some(Err(_))), "gitlab-token", "must be printable ASCII");
+    let server = k8s_url.filter(|url| !url.is_empty());
+    let token = secret(&mut errors, request, "k8s-token");
     let mut wanted = DeploymentRequest::new(url);
     wanted.port = number(&mut errors, "container_port", Some(port).filter(|text| !text.is_empty()));
     wanted.replicas = number(&mut errors, "replicas", replicas);
     wanted.branch = branch;
-    wanted.repository_token = token.and_then(Result::ok).map(SecretText::from);
+    wanted.repository_token = secret(&mut errors, request, "gitlab-token");
+    wanted.cluster = (server.is_some() || token.is_some()).then_some(ClusterRequest { server, token });
     if errors.is_empty() {
         Ok(Wish { user: username, request: wanted })
     } else {
         Err(Refusal::Fields(errors))
     }
+}
+
+/// The errors under the names that the fields have in this form.
+pub(super) fn named(errors: Vec<InvalidField>) -> Vec<InvalidField> {
+    errors
+        .into_iter()
+        .map(|error| InvalidField { field: name_here(&error.field).to_owned(), ..error })
+        .collect()
+}
+
+fn name_here(field: &str) -> &str {
+    match field {
+        "port" => "container_port",
+        "repository_token" => "gitlab-token",
+        "cluster.server" => "k8s_url",
+        "cluster.token" => "k8s-token",
+        same => same,
+    }
+}
+
+/// The secret in a header, if there is one.
+fn secret(errors: &mut Vec<InvalidField>, request: &HttpRequest, name: &str) -> Option<SecretText> {
+    let text = request.headers().get(name)?.to_str().ok();
+    refuse_if(errors, text.is_none(), name, "must be printable ASCII");
+    text.map(|text| SecretText::from(text.to_owned()))
 }
 
 fn required(errors: &mut Vec<InvalidField>, field: &str, value: Option<String>) -> String {
@@ -121,16 +144,21 @@ fn check_name(errors: &mut Vec<InvalidField>, url: &str, name: &str, policy: &Ad
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderValue;
     use actix_web::test::TestRequest;
+    use secrecy::ExposeSecret as _;
 
     use super::*;
 
     const GOOD: &str =
         "username=ada&repository_url=http://gitlab.com/g/shop.git&repository_name=shop&container_port=80";
 
+    fn post(query: &str) -> TestRequest {
+        TestRequest::post().uri(&format!("/deployments/?{query}"))
+    }
+
     fn read_query(query: &str) -> Result<Wish, Refusal> {
-        let request = TestRequest::post().uri(&format!("/deployments/?{query}")).to_http_request();
-        read(&request, &AddressPolicy::default())
+        read(&post(query).to_http_request(), &AddressPolicy::default())
     }
 
     fn refused(query: &str) -> Vec<String> {
@@ -154,7 +182,35 @@ mod tests {
         assert_eq!(refused("branch=x"), ["username", "repository_url", "repository_name", "container_port"]);
         assert_eq!(refused(&GOOD.replace("=80", "=http")), ["container_port"]);
         assert_eq!(refused(&GOOD.replace("name=shop", "name=other")), ["repository_name"]);
-        assert_eq!(refused(&format!("{GOOD}&k8s_url=https://k")), ["k8s_url"]);
         assert!(matches!(read_query("nope=1"), Err(Refusal::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_cluster_and_a_token_for_it_are_read() {
+        let bare = read_query(GOOD).unwrap().request;
+        assert!(bare.cluster.is_none() && bare.repository_token.is_none());
+        let empty = read_query(&format!("{GOOD}&k8s_url=")).unwrap().request;
+        assert!(empty.cluster.is_none());
+        let query = format!("{GOOD}&k8s_url=https://k.example");
+        let request = post(&query).insert_header(("k8s-token", "t")).to_http_request();
+        let cluster = read(&request, &AddressPolicy::default()).unwrap().request.cluster.unwrap();
+        assert_eq!(cluster.server.as_deref(), Some("https://k.example"));
+        assert_eq!(cluster.token.unwrap().secret().expose_secret(), "t");
+        for name in ["k8s-token", "gitlab-token"] {
+            let value = HeaderValue::from_bytes(b"\xff").unwrap();
+            let request = post(GOOD).insert_header((name, value)).to_http_request();
+            let Err(Refusal::Fields(errors)) = read(&request, &AddressPolicy::default()) else {
+                panic!("{name} is accepted")
+            };
+            assert_eq!(errors[0].field, name);
+        }
+    }
+
+    #[test]
+    fn fields_are_refused_under_the_names_of_this_form() {
+        let error = |field: &str| InvalidField { field: field.to_owned(), reason: "r".to_owned() };
+        let errors = ["cluster.server", "cluster.token", "repository_token", "port", "branch"].map(error);
+        let fields: Vec<String> = named(errors.into()).into_iter().map(|error| error.field).collect();
+        assert_eq!(fields, ["k8s_url", "k8s-token", "gitlab-token", "container_port", "branch"]);
     }
 }

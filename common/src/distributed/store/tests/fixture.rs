@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Backend;
 use crate::contract::{Fixture, eventually};
 use crate::distributed::RedisSettings;
+use crate::distributed::inquiry::RedisInquiries;
 use crate::distributed::projector::Projector;
 use crate::distributed::redis::Redis;
 use crate::distributed::store::RedisStore;
@@ -221,8 +222,9 @@ impl Installation {
 #[async_trait]
 impl Fixture for Installation {
     async fn backend(&self) -> Backend {
-        let ledger = Arc::clone(&self.ledger);
-        Backend { queue: Arc::new(Intake(ledger.clone())), ledger, store: Arc::new(self.store()) }
+        let (ledger, store) = (Arc::clone(&self.ledger), self.store());
+        let inquiries = Arc::new(RedisInquiries::new(store.redis.clone()));
+        Backend { queue: Arc::new(Intake(ledger.clone())), ledger, store: Arc::new(store), inquiries }
     }
 
     async fn restart(&self) -> Backend {
