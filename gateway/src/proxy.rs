@@ -1,6 +1,7 @@
 //! One request's way: choose a replica, send, try elsewhere while that is safe, and pass the answer on.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::{
@@ -8,6 +9,7 @@ use hyper::{
     upgrade::OnUpgrade,
 };
 use slipway_common::telemetry::chain;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use crate::{
@@ -19,13 +21,18 @@ use crate::{
         problem::Refusal,
     },
     settings::ms,
-    upstream::{Lease, pool::Sender},
+    upstream::{Lease, UpstreamKey, pool::Sender},
 };
 
 pub(crate) mod body;
 pub(crate) mod headers;
 pub(crate) mod problem;
 mod tunnel;
+
+/// How long a request whose replicas all refuse connections waits for others, and how often it looks: a redeploy may have
+/// replaced them, and the engine has not told yet.
+const ROUTES_LATE_MAX: Duration = Duration::from_millis(1_000);
+const ROUTES_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Answers one request of a client connected to `front`.
 pub(crate) async fn handle(
@@ -91,7 +98,7 @@ impl Exchange<'_> {
     async fn run(&self, mut request: Request<RequestBody>, replayable: bool) -> Result<Answer, Refusal> {
         let mut refused = Vec::new();
         for attempt in 0..self.front.settings.attempts_max {
-            let lease = self.front.backends().pick(&refused).map_err(|cause| self.no_backend(cause))?;
+            let lease = self.pick(&refused).await?;
             if attempt > 0 {
                 self.front.metrics.retried();
             }
@@ -125,6 +132,26 @@ impl Exchange<'_> {
             }
         }
         Err(Refusal::ConnectFailed)
+    }
+
+    /// A place on a replica that has not refused yet. When all have, others are waited for once.
+    async fn pick(&self, refused: &[UpstreamKey]) -> Result<Lease, Refusal> {
+        match self.front.backends().pick(refused) {
+            Err(NoBackend::AllTried) => self.wait_for_others(refused).await,
+            picked => picked,
+        }
+        .map_err(|cause| self.no_backend(cause))
+    }
+
+    async fn wait_for_others(&self, refused: &[UpstreamKey]) -> Result<Lease, NoBackend> {
+        let deadline = Instant::now() + ROUTES_LATE_MAX;
+        loop {
+            sleep(ROUTES_LOOK_INTERVAL).await;
+            match self.front.backends().pick(refused) {
+                Err(NoBackend::AllTried) if Instant::now() < deadline => {}
+                picked => return picked,
+            }
+        }
     }
 
     async fn send(&self, mut sender: Sender, request: Request<RequestBody>) -> Outcome {

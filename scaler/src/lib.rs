@@ -1,8 +1,10 @@
-//! Slipway's autoscaler: the window of metric samples a decision is made from, and the settings of one
-//! autoscaler. Pure: no clock, no I/O; `now` is an argument. The controller itself is not part of this version.
+//! Slipway's autoscaler: from samples of CPU use to a replica count, and why; and the simulator that says how good
+//! that is. Pure: no clock, no I/O; `now` is an argument.
 
+pub mod control;
+pub mod demand;
+pub mod number;
 pub mod settings;
-pub mod window;
+pub mod sim;
 
 pub use settings::{AutoscalerSettings, Fraction, Gain, Replicas, SettingsError};
-pub use window::{Hold, Reading, Refusal, Sample, SampleWindow, WindowLimits};

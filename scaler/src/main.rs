@@ -12,6 +12,7 @@ use slipway_common::health::Liveness;
 use slipway_common::process::{self, ProcessError, Startup, Work};
 use slipway_scaler::AutoscalerSettings;
 use slipway_scaler::settings::RawSettings;
+use slipway_scaler::sim::command::{SimulateArgs, simulate};
 
 /// Largest settings file that is read.
 const SETTINGS_MAX_BYTES: u64 = 64 * 1024;
@@ -43,17 +44,20 @@ enum Command {
   slipway-scaler check-settings autoscaler.json
 
 A smallest file:
-  {\"cpu_target\": 0.6, \"constants\": {\"kp\": 1, \"ki\": 0.1, \"kd\": 0}, \"replicas_max\": 10}")]
+  {\"cpu_target\": 0.6, \"replicas_max\": 10}")]
     CheckSettings {
         /// The file.
         file: PathBuf,
     },
+    /// Compare controllers on a simulated plant: the HPA, the KPA, the law of Kabernetes and Slipway's own.
+    Simulate(Box<SimulateArgs>),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
         Some(Command::CheckSettings { file }) => check_settings(file),
+        Some(Command::Simulate(args)) => print_simulation(args),
         None => {
             let ended = process::block_on(run(&cli));
             ExitCode::from(ended.unwrap_or_else(|error| error.report()))
@@ -81,6 +85,19 @@ async fn run(cli: &Cli) -> Result<u8, ProcessError> {
         })
     })
     .await
+}
+
+fn print_simulation(args: &SimulateArgs) -> ExitCode {
+    match simulate(args).context("simulate") {
+        Ok(text) => {
+            println!("{}", text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn check_settings(file: &Path) -> ExitCode {

@@ -1,5 +1,6 @@
 //! The settings of one autoscaler: raw as they arrive, and valid. After `AutoscalerSettings::try_from` the values fit
-//! each other, and a controller need not check again.
+//! each other, and a controller need not check again. What is shown of valid settings is the raw form with every
+//! value filled in, so that what was read can be sent back.
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -7,12 +8,18 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 mod tests;
 
-/// Largest gain.
+/// Largest gain of the law `kabernetes`.
 const GAIN_MAX: f64 = 1_000.0;
+/// Largest proportional gain of the law `standard`: beyond 2 a loop on the logarithm does not settle.
+const STANDARD_KP_MAX: f64 = 2.0;
+/// Largest integral or derivative gain of the law `standard`.
+const STANDARD_GAIN_MAX: f64 = 10.0;
 /// Largest replica count.
 const REPLICAS_MAX: u32 = 10_000;
-/// Longest interval, window or silence.
+/// Longest interval, window, silence or hold.
 const SECONDS_MAX: u32 = 3_600;
+/// Most changes an hour that may be allowed.
+const ACTIONS_PER_HOUR_MAX: u32 = 3_600;
 
 /// Why settings were refused; the message names the field.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -32,39 +39,120 @@ pub enum SettingsError {
     Relation(&'static str),
 }
 
+/// Which rule turns measurements into replica counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Law {
+    /// Works on the logarithm of estimated demand over capacity; see [`crate::control::StandardLaw`].
+    #[default]
+    Standard,
+    /// The law of Kabernetes, sign and all; see [`crate::control::KabernetesLaw`].
+    Kabernetes,
+}
+
+/// How closely the law `standard` follows the load.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// As closely as the measurements allow, at the price of more changes.
+    #[default]
+    Tight,
+    /// With few changes: larger steps, longer memory.
+    Calm,
+}
+
+/// What a mode sets where the settings say nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ModeDefaults {
+    /// Gains of the law `standard`: proportional, integral, derivative.
+    pub gains: (f64, f64, f64),
+    /// See [`RawSettings::hold_s`].
+    pub hold_s: u32,
+    /// See [`RawSettings::down_percent_per_min`].
+    pub down_percent_per_min: f64,
+    /// See [`RawSettings::hysteresis`].
+    pub hysteresis: f64,
+    /// See [`RawSettings::actions_per_hour_max`].
+    pub actions_per_hour_max: u32,
+}
+
+impl Mode {
+    /// The defaults of this mode. How they were found is said where the other constants of the mode are,
+    /// in [`crate::control::Tuning::of`].
+    #[must_use]
+    pub fn defaults(self) -> ModeDefaults {
+        match self {
+            Self::Tight => ModeDefaults {
+                gains: (1.0, 1.0, 1.0),
+                hold_s: 24,
+                down_percent_per_min: 54.0,
+                hysteresis: 0.08,
+                actions_per_hour_max: 240,
+            },
+            Self::Calm => ModeDefaults {
+                gains: (1.0, 1.0, 0.0),
+                hold_s: 16,
+                down_percent_per_min: 9.0,
+                hysteresis: 0.05,
+                actions_per_hour_max: 60,
+            },
+        }
+    }
+}
+
 /// Settings as they arrive. Unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawSettings {
+    /// Which rule decides.
+    #[serde(default)]
+    pub law: Law,
+    /// How closely the law `standard` follows the load.
+    #[serde(default)]
+    pub mode: Mode,
     /// Share of the CPU one replica should use, from above 0 to 1.
     pub cpu_target: f64,
-    /// Gains of the controller.
-    pub constants: RawGains,
+    /// Gains of the controller; default by mode for the law `standard`, all 0 for the law `kabernetes`.
+    #[serde(default)]
+    pub constants: Option<RawGains>,
     /// Fewest replicas.
     #[serde(default = "one")]
     pub replicas_min: u32,
     /// Most replicas.
     pub replicas_max: u32,
-    /// Pause between two decisions, in seconds.
-    #[serde(default = "fifteen")]
+    /// Shortest pause between two decisions, in seconds.
+    #[serde(default = "five")]
     pub interval_s: u32,
-    /// Samples of how many seconds are averaged.
-    #[serde(default = "sixty")]
+    /// CPU use is averaged over at least this many seconds; a container counts after it was ready for as long.
+    #[serde(default = "five")]
     pub window_s: u32,
     /// After how many seconds of silence the metrics count as missing.
-    #[serde(default = "sixty")]
+    #[serde(default = "thirty")]
     pub stale_after_s: u32,
+    /// For how many seconds, at least, the highest demand is remembered before replicas are taken away; up to sixteen
+    /// times as long while the load keeps coming back; default by mode.
+    #[serde(default)]
+    pub hold_s: Option<u32>,
+    /// Most replicas taken away in a minute, in percent of those that run; default by mode.
+    #[serde(default)]
+    pub down_percent_per_min: Option<f64>,
+    /// Replicas are taken away only when the rest would stay below the target by this share; default by mode.
+    #[serde(default)]
+    pub hysteresis: Option<f64>,
+    /// Most changes in any hour; default by mode.
+    #[serde(default)]
+    pub actions_per_hour_max: Option<u32>,
 }
 
 /// Gains as they arrive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawGains {
-    /// Proportional.
+    /// Proportional: share of the logarithmic error that one decision takes away. 1 takes all of it.
     pub kp: f64,
-    /// Integral.
+    /// Integral: growth while the CPU stands at its ceiling, and trim of what the proportional term leaves.
     pub ki: f64,
-    /// Derivative.
+    /// Derivative: share of the lead time over which a significant rise of demand is carried forward.
     pub kd: f64,
 }
 
@@ -72,12 +160,12 @@ fn one() -> u32 {
     1
 }
 
-fn fifteen() -> u32 {
-    15
+fn five() -> u32 {
+    5
 }
 
-fn sixty() -> u32 {
-    60
+fn thirty() -> u32 {
+    30
 }
 
 /// A share: above 0, at most 1.
@@ -92,15 +180,12 @@ impl Fraction {
     }
 
     fn new(field: &'static str, value: f64) -> Result<Self, SettingsError> {
-        if value > 0.0 && value <= 1.0 {
-            Ok(Self(value))
-        } else {
-            Err(SettingsError::Range { field, value, range: "above 0 and at most 1" })
-        }
+        let value = within(field, value, f64::MIN_POSITIVE, 1.0, "above 0 and at most 1")?;
+        Ok(Self(value))
     }
 }
 
-/// A gain: finite, from 0 to 1000.
+/// A gain: finite, from 0 to what the law allows.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Gain(f64);
 
@@ -111,12 +196,8 @@ impl Gain {
         self.0
     }
 
-    fn new(field: &'static str, value: f64) -> Result<Self, SettingsError> {
-        if (0.0..=GAIN_MAX).contains(&value) {
-            Ok(Self(value))
-        } else {
-            Err(SettingsError::Range { field, value, range: "from 0 to 1000" })
-        }
+    fn new(field: &'static str, value: f64, max: f64, range: &'static str) -> Result<Self, SettingsError> {
+        Ok(Self(within(field, value, 0.0, max, range)?))
     }
 }
 
@@ -132,29 +213,44 @@ impl Replicas {
     }
 
     fn new(field: &'static str, value: u32) -> Result<Self, SettingsError> {
-        if (1..=REPLICAS_MAX).contains(&value) {
-            Ok(Self(value))
-        } else {
-            Err(SettingsError::Range { field, value: f64::from(value), range: "from 1 to 10000" })
-        }
+        whole(field, value, REPLICAS_MAX, "from 1 to 10000").map(Self)
     }
 }
 
 /// Valid settings of one autoscaler.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawSettings", into = "RawSettings")]
 pub struct AutoscalerSettings {
+    law: Law,
+    mode: Mode,
     cpu_target: Fraction,
     kp: Gain,
     ki: Gain,
     kd: Gain,
     replicas_min: Replicas,
     replicas_max: Replicas,
-    interval: SignedDuration,
-    window: SignedDuration,
-    stale_after: SignedDuration,
+    interval_s: u32,
+    window_s: u32,
+    stale_after_s: u32,
+    hold_s: u32,
+    down_percent_per_min: f64,
+    hysteresis: f64,
+    actions_per_hour_max: u32,
 }
 
 impl AutoscalerSettings {
+    /// Which rule decides.
+    #[must_use]
+    pub fn law(&self) -> Law {
+        self.law
+    }
+
+    /// How closely the law `standard` follows the load.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// Share of the CPU one replica should use.
     #[must_use]
     pub fn cpu_target(&self) -> Fraction {
@@ -173,22 +269,46 @@ impl AutoscalerSettings {
         (self.replicas_min, self.replicas_max)
     }
 
-    /// Pause between two decisions.
+    /// Shortest pause between two decisions.
     #[must_use]
     pub fn interval(&self) -> SignedDuration {
-        self.interval
+        SignedDuration::from_secs(i64::from(self.interval_s))
     }
 
-    /// The span samples are averaged over; at least one interval.
+    /// The span CPU use is averaged over.
     #[must_use]
     pub fn window(&self) -> SignedDuration {
-        self.window
+        SignedDuration::from_secs(i64::from(self.window_s))
     }
 
-    /// The silence after which the metrics count as missing; at least one interval.
+    /// The silence after which the metrics count as missing; at least one interval and one window.
     #[must_use]
     pub fn stale_after(&self) -> SignedDuration {
-        self.stale_after
+        SignedDuration::from_secs(i64::from(self.stale_after_s))
+    }
+
+    /// For how long, at least, the highest demand is remembered before replicas are taken away, in seconds.
+    #[must_use]
+    pub fn hold_s(&self) -> f64 {
+        f64::from(self.hold_s)
+    }
+
+    /// Most replicas taken away in a minute, in percent of those that run.
+    #[must_use]
+    pub fn down_percent_per_min(&self) -> f64 {
+        self.down_percent_per_min
+    }
+
+    /// The margin below the target that must remain after replicas are taken away, as a share.
+    #[must_use]
+    pub fn hysteresis(&self) -> f64 {
+        self.hysteresis
+    }
+
+    /// Most changes in any hour.
+    #[must_use]
+    pub fn actions_per_hour_max(&self) -> u32 {
+        self.actions_per_hour_max
     }
 }
 
@@ -196,33 +316,117 @@ impl TryFrom<RawSettings> for AutoscalerSettings {
     type Error = SettingsError;
 
     fn try_from(raw: RawSettings) -> Result<Self, Self::Error> {
+        let (kp, ki, kd) = gains(&raw)?;
+        let defaults = raw.mode.defaults();
+        let down = raw.down_percent_per_min.unwrap_or(defaults.down_percent_per_min);
+        let hysteresis = raw.hysteresis.unwrap_or(defaults.hysteresis);
+        let actions = raw.actions_per_hour_max.unwrap_or(defaults.actions_per_hour_max);
         let settings = Self {
+            law: raw.law,
+            mode: raw.mode,
             cpu_target: Fraction::new("cpu_target", raw.cpu_target)?,
-            kp: Gain::new("constants.kp", raw.constants.kp)?,
-            ki: Gain::new("constants.ki", raw.constants.ki)?,
-            kd: Gain::new("constants.kd", raw.constants.kd)?,
+            kp,
+            ki,
+            kd,
             replicas_min: Replicas::new("replicas_min", raw.replicas_min)?,
             replicas_max: Replicas::new("replicas_max", raw.replicas_max)?,
-            interval: seconds("interval_s", raw.interval_s)?,
-            window: seconds("window_s", raw.window_s)?,
-            stale_after: seconds("stale_after_s", raw.stale_after_s)?,
+            interval_s: seconds("interval_s", raw.interval_s)?,
+            window_s: seconds("window_s", raw.window_s)?,
+            stale_after_s: seconds("stale_after_s", raw.stale_after_s)?,
+            hold_s: seconds("hold_s", raw.hold_s.unwrap_or(defaults.hold_s))?,
+            down_percent_per_min: within(
+                "down_percent_per_min",
+                down,
+                1.0,
+                100.0,
+                "from 1 to 100 (percent)",
+            )?,
+            hysteresis: within("hysteresis", hysteresis, 0.0, 0.5, "from 0 to 0.5 (a share)")?,
+            actions_per_hour_max: whole(
+                "actions_per_hour_max",
+                actions,
+                ACTIONS_PER_HOUR_MAX,
+                "from 1 to 3600 (changes an hour)",
+            )?,
         };
+        settings.related()
+    }
+}
+
+impl AutoscalerSettings {
+    fn related(self) -> Result<Self, SettingsError> {
         let relations = [
-            (settings.replicas_min <= settings.replicas_max, "`replicas_min` must not exceed `replicas_max`"),
-            (settings.interval <= settings.window, "`window_s` must be at least `interval_s`"),
-            (settings.interval <= settings.stale_after, "`stale_after_s` must be at least `interval_s`"),
+            (self.replicas_min <= self.replicas_max, "`replicas_min` must not exceed `replicas_max`"),
+            (self.interval_s <= self.stale_after_s, "`stale_after_s` must be at least `interval_s`"),
+            (self.window_s <= self.stale_after_s, "`stale_after_s` must be at least `window_s`"),
         ];
         match relations.into_iter().find(|(holds, _)| !holds) {
             Some((_, broken)) => Err(SettingsError::Relation(broken)),
-            None => Ok(settings),
+            None => Ok(self),
         }
     }
 }
 
-fn seconds(field: &'static str, value: u32) -> Result<SignedDuration, SettingsError> {
-    if (1..=SECONDS_MAX).contains(&value) {
-        Ok(SignedDuration::from_secs(i64::from(value)))
-    } else {
-        Err(SettingsError::Range { field, value: f64::from(value), range: "from 1 to 3600" })
+impl From<AutoscalerSettings> for RawSettings {
+    fn from(settings: AutoscalerSettings) -> Self {
+        Self {
+            law: settings.law,
+            mode: settings.mode,
+            cpu_target: settings.cpu_target.get(),
+            constants: Some(RawGains { kp: settings.kp.get(), ki: settings.ki.get(), kd: settings.kd.get() }),
+            replicas_min: settings.replicas_min.get(),
+            replicas_max: settings.replicas_max.get(),
+            interval_s: settings.interval_s,
+            window_s: settings.window_s,
+            stale_after_s: settings.stale_after_s,
+            hold_s: Some(settings.hold_s),
+            down_percent_per_min: Some(settings.down_percent_per_min),
+            hysteresis: Some(settings.hysteresis),
+            actions_per_hour_max: Some(settings.actions_per_hour_max),
+        }
     }
+}
+
+fn gains(raw: &RawSettings) -> Result<(Gain, Gain, Gain), SettingsError> {
+    let (kp, ki, kd) = match (&raw.constants, raw.law) {
+        (Some(given), _) => (given.kp, given.ki, given.kd),
+        (None, Law::Standard) => raw.mode.defaults().gains,
+        (None, Law::Kabernetes) => (0.0, 0.0, 0.0),
+    };
+    let (kp_max, kp_range, max, range) = match raw.law {
+        Law::Standard => (
+            STANDARD_KP_MAX,
+            "from 0 to 2 for the law `standard`",
+            STANDARD_GAIN_MAX,
+            "from 0 to 10 for the law `standard`",
+        ),
+        Law::Kabernetes => (GAIN_MAX, "from 0 to 1000", GAIN_MAX, "from 0 to 1000"),
+    };
+    Ok((
+        Gain::new("constants.kp", kp, kp_max, kp_range)?,
+        Gain::new("constants.ki", ki, max, range)?,
+        Gain::new("constants.kd", kd, max, range)?,
+    ))
+}
+
+fn within(
+    field: &'static str,
+    value: f64,
+    min: f64,
+    max: f64,
+    range: &'static str,
+) -> Result<f64, SettingsError> {
+    if (min..=max).contains(&value) { Ok(value) } else { Err(SettingsError::Range { field, value, range }) }
+}
+
+fn whole(field: &'static str, value: u32, max: u32, range: &'static str) -> Result<u32, SettingsError> {
+    if (1..=max).contains(&value) {
+        Ok(value)
+    } else {
+        Err(SettingsError::Range { field, value: f64::from(value), range })
+    }
+}
+
+fn seconds(field: &'static str, value: u32) -> Result<u32, SettingsError> {
+    whole(field, value, SECONDS_MAX, "from 1 to 3600 (seconds)")
 }

@@ -43,6 +43,22 @@ async fn a_busy_replica_gets_fewer_requests() {
 }
 
 #[tokio::test]
+async fn replicas_that_are_told_of_late_are_waited_for() {
+    let (gone, b) = (App::start("gone").await, App::start("b").await);
+    let port = free_port();
+    let fixture = Fixture::start(unchecked(), vec![container("a", port, gone.address)]).await;
+    fixture.listening(port).await;
+    let address = gone.address;
+    gone.stop();
+    eventually(|| std::net::TcpStream::connect(address).is_err()).await;
+    let waiting = tokio::spawn(async move { request(port, Method::POST, "/length", "some body").await });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    fixture.feed(Some(vec![container("b", port, b.address)]));
+    let posted = waiting.await.unwrap().unwrap();
+    assert_eq!((posted.status, posted.body.as_str()), (StatusCode::OK, "9"));
+}
+
+#[tokio::test]
 async fn a_refused_connection_is_tried_elsewhere_without_the_client_noticing() {
     let (gone, b) = (App::start("gone").await, App::start("b").await);
     let port = free_port();

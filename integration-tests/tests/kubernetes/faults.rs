@@ -79,6 +79,30 @@ spoilt_test!(
 );
 
 spoilt_test!(
+    /// Objects that are as they shall be are not sent again with the next version; those that somebody has changed are.
+    what_is_unchanged_is_not_sent_again, |world, faults| {
+        let mut request = world.request("web");
+        let first = world.deploy(&request).await?;
+        world.seen(&first, |live| live.replicas_serving == 1).await?;
+        let fault = Fault::Status { code: 400, retry_after_s: None };
+        faults.spoil(Rule { method: Some(Method::PATCH), path: "/services/shop".to_owned(), fault, times: 10_000 });
+        request.image = Some(image("web-2"));
+        let second = world.deploy(&request).await?;
+        let shop = world.object(&second, "deployments", "shop").await?;
+        let runs = &shop["spec"]["template"]["spec"]["containers"][0]["image"];
+        ensure!(*runs == image("web-2").as_str(), "{runs}");
+        ensure!(faults.met() == 0, "the Service was sent again");
+        let service = format!("{}/shop", world.collection(&second, "services"));
+        let selector = serde_json::json!({ "spec": { "selector": { "app.kubernetes.io/name": "other" } } });
+        world.merge(&service, "kubectl-edit", &selector).await?;
+        world.seen(&second, |live| !live.drift.is_empty()).await?;
+        request.image = Some(image("web-3"));
+        world.fails_anyhow(&request, "object_rejected").await?;
+        ensure!(faults.met() > 0, "the Service was not sent again");
+    }
+);
+
+spoilt_test!(
     /// The API server's wish to be left alone is granted.
     f10_retry_after_is_respected, |world, faults| {
         let fault = Fault::Status { code: 429, retry_after_s: Some(7) };

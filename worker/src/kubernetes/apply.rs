@@ -8,8 +8,9 @@ mod failing;
 mod namespace;
 mod owner;
 mod prune;
+mod unchanged;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -136,15 +137,23 @@ async fn begin(
         }
     }
     let made = if before.is_none() { namespace::ensure(cluster, wanted, log).await? } else { None };
-    let tried = try_all(place, wanted, manifests, before.as_ref(), made.is_some()).await;
+    let known = before.as_ref().map(|read| &read.inventory);
+    let done = unchanged::of(place.watch, wanted, manifests, known);
+    let open: Vec<&Manifest> =
+        manifests.iter().filter(|manifest| !done.contains(&Owned::of(manifest))).collect();
+    let tried = try_all(place, wanted, &open, before.as_ref(), made.is_some()).await;
     if let (Err(error), Some(uid)) = (&tried, &made) {
         namespace::take_back(cluster, &name, uid, error, log).await;
     }
     tried?;
-    let read = claim(cluster, wanted, manifests, before).await?;
-    let needed: Vec<&Manifest> = manifests.iter().filter(|manifest| !comes_last(manifest, wanted)).collect();
+    let read = claim(cluster, wanted, manifests, before, &done).await?;
+    let needed: Vec<&Manifest> = open.into_iter().filter(|manifest| !comes_last(manifest, wanted)).collect();
     let made = apply_all(cluster, wanted, &needed).await?;
-    log.line(&format!("Applied {} objects in the namespace {name}", needed.len()));
+    log.line(&format!(
+        "Applied {} objects in the namespace {name}; {} are unchanged",
+        needed.len(),
+        done.len()
+    ));
     let inventory = made.added_to(Inventory { phase: Phase::Supports, ..read.inventory.clone() });
     // Without anything to wait for, the next step writes the same down again.
     if wanted.supports.is_empty() {
@@ -171,14 +180,14 @@ fn comes_last(manifest: &Manifest, wanted: &Wanted) -> bool {
 async fn try_all(
     place: Place<'_>,
     wanted: &Wanted,
-    manifests: &[Manifest],
+    manifests: &[&Manifest],
     before: Option<&Read>,
     is_new: bool,
 ) -> Result<(), KubernetesError> {
     owner::check_hostnames(place.watch, wanted, &hostnames(wanted, place.cluster.settings()))?;
     let known = before.map(|read| read.inventory.objects.as_slice()).unwrap_or_default();
     let (known, unknown): (Vec<&Manifest>, Vec<&Manifest>) =
-        manifests.iter().partition(|manifest| known.contains(&Owned::of(manifest)));
+        manifests.iter().copied().partition(|manifest| known.contains(&Owned::of(manifest)));
     for manifest in unknown.iter().filter(|manifest| !is_new && manifest.kind.is_readable()) {
         owner::check(place.cluster, wanted, manifest).await?;
     }
@@ -193,12 +202,14 @@ async fn claim(
     wanted: &Wanted,
     manifests: &[Manifest],
     before: Option<Read>,
+    done: &BTreeSet<Owned>,
 ) -> Result<Read, KubernetesError> {
     let known = before.as_ref().map(|read| read.inventory.clone()).unwrap_or_default();
     let begun_at = if is_of_job(&known, wanted) { known.begun_at } else { Timestamp::now() };
-    let mut objects: Vec<Owned> = manifests.iter().map(Owned::of).chain(known.objects).collect();
+    let mut objects: Vec<Owned> = manifests.iter().map(Owned::of).chain(known.objects.clone()).collect();
     objects.sort();
     objects.dedup();
+    let kept = unchanged::kept(known, done);
     let inventory = Inventory {
         deployment: wanted.deployment.clone(),
         job: wanted.job.clone(),
@@ -206,8 +217,7 @@ async fn claim(
         phase: Phase::Applying,
         begun_at,
         objects,
-        generations: BTreeMap::new(),
-        fields: BTreeMap::new(),
+        ..kept
     };
     inventory::write(cluster, wanted, before.as_ref(), inventory).await
 }
@@ -219,7 +229,10 @@ async fn apply_app(
     manifests: &[Manifest],
     read: Read,
 ) -> Result<Read, KubernetesError> {
-    let last: Vec<&Manifest> = manifests.iter().filter(|manifest| comes_last(manifest, wanted)).collect();
+    let is_open = |manifest: &&Manifest| {
+        comes_last(manifest, wanted) && !unchanged::was_applied(&read.inventory, manifest)
+    };
+    let last: Vec<&Manifest> = manifests.iter().filter(is_open).collect();
     let made = apply_all(place.cluster, wanted, &last).await?;
     let inventory = made.added_to(Inventory { phase: Phase::Rollout, ..read.inventory.clone() });
     inventory::write(place.cluster, wanted, Some(&read), inventory).await
@@ -229,12 +242,14 @@ async fn apply_app(
 struct Made {
     generations: BTreeMap<String, i64>,
     fields: BTreeMap<String, String>,
+    bodies: BTreeMap<String, String>,
 }
 
 impl Made {
     fn added_to(self, mut inventory: Inventory) -> Inventory {
         inventory.generations.extend(self.generations);
         inventory.fields.extend(self.fields);
+        inventory.bodies.extend(self.bodies);
         inventory
     }
 }
@@ -257,6 +272,11 @@ async fn apply_all(
             .map(|(manifest, object)| {
                 (Owned::of(manifest).to_string(), drift::ownership_of(manifest.kind, object).fields)
             })
+            .collect(),
+        bodies: manifests
+            .iter()
+            .filter(|manifest| drift::KINDS.contains(&manifest.kind))
+            .map(|manifest| (Owned::of(manifest).to_string(), unchanged::hash(manifest)))
             .collect(),
     })
 }
@@ -282,7 +302,8 @@ async fn send(
     mode: Mode,
 ) -> Result<Value, KubernetesError> {
     let key = Key { kind: manifest.kind, namespace, name: &manifest.name };
-    if manifest.kind == Kind::Deployment && manifest.name == wanted.app() {
+    // Whose the number of replicas is makes no difference to whether the object would be taken.
+    if mode == Mode::Apply && manifest.kind == Kind::Deployment && manifest.name == wanted.app() {
         let body = owner::without_owned_replicas(cluster, key, &manifest.body).await?;
         cluster.apply(key, &body, mode).await
     } else {

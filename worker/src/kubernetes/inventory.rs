@@ -41,6 +41,9 @@ pub struct Inventory {
     /// Hash of the fields Slipway owned of each object when it was last applied, by kind and name.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
+    /// Hash of what was applied of each object, by kind and name; of secrets there is none.
+    #[serde(default)]
+    pub bodies: BTreeMap<String, String>,
 }
 
 /// How far an apply is.
@@ -52,9 +55,9 @@ pub enum Phase {
     Applying,
     /// The support containers are applied and come up; the application waits for them.
     Supports,
-    /// Everything is applied and comes up.
+    /// Everything is applied; it comes up, or is up when there is nothing to prune.
     Rollout,
-    /// Everything is up, and what is no longer wanted is pruned.
+    /// Everything is up, and what was no longer wanted is pruned.
     Complete,
 }
 

@@ -81,7 +81,7 @@ async fn drift_of(
     let found = match inventory::read(place.cluster, looked.namespace).await? {
         None => drift::without_inventory(),
         Some(read) if read.inventory.deployment != looked.deployment => Vec::new(),
-        Some(read) if read.inventory.phase != Phase::Complete => Vec::new(),
+        Some(read) if matches!(read.inventory.phase, Phase::Applying | Phase::Supports) => Vec::new(),
         Some(read) => drift::compare(&read.inventory, &there),
     };
     let is_certain = found.is_empty() || (judged.there == there && judged.drift == found);

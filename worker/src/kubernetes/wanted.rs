@@ -38,6 +38,8 @@ pub struct Wanted {
     pub hostnames: Vec<String>,
     /// What nodes show the registry.
     pub pull: Option<PullCredential>,
+    /// Whether to apply also what the inventory and the watches say is as it shall be.
+    pub thorough: bool,
 }
 
 impl Wanted {

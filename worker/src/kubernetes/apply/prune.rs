@@ -25,13 +25,19 @@ pub(super) async fn prune(
     if kept.is_empty() {
         return Ok(());
     }
-    let surplus = read.inventory.objects.iter().filter(|owned| !kept.contains(owned));
+    let surplus: Vec<&Owned> = read.inventory.objects.iter().filter(|owned| !kept.contains(owned)).collect();
+    if surplus.is_empty() {
+        // There is nothing to write down that the inventory does not say already.
+        return Ok(());
+    }
     for owned in surplus {
         delete(cluster, wanted, owned, log).await?;
     }
-    let mut fields = read.inventory.fields.clone();
-    fields.retain(|object, _| kept.iter().any(|owned| owned.to_string() == *object));
-    let inventory = Inventory { phase: Phase::Complete, objects: kept, fields, ..read.inventory.clone() };
+    let mut inventory = Inventory { phase: Phase::Complete, ..read.inventory.clone() };
+    let is_kept = |object: &String| kept.iter().any(|owned| owned.to_string() == *object);
+    inventory.fields.retain(|object, _| is_kept(object));
+    inventory.bodies.retain(|object, _| is_kept(object));
+    inventory.objects = kept;
     inventory::write(cluster, wanted, Some(read), inventory).await.map(|_| ())
 }
 

@@ -35,6 +35,7 @@ fn variables(name: &str, value: &str, hash: &str) -> Variables {
 
 fn wanted() -> Wanted {
     Wanted {
+        thorough: false,
         project: "shop-1a2b3c".parse().unwrap(),
         environment: "staging".parse().unwrap(),
         deployment: "d1".to_owned(),

@@ -13,13 +13,18 @@ use super::super::kind::Kind;
 use super::super::labels;
 use super::super::state::{ByName, Workloads};
 
-/// Objects of one kind.
+/// Something of each object, by namespace and name.
+type Kept<T> = HashMap<String, HashMap<String, T>>;
+
+/// Objects of one kind. There may be thousands, so what is kept of each is small.
 #[derive(Debug, Default)]
 struct Objects {
-    /// By namespace and name.
-    by_namespace: HashMap<String, ByName>,
-    /// Who owns their fields, likewise; of those that may be Slipway's.
-    ownerships: HashMap<String, HashMap<String, Ownership>>,
+    /// What tells how they fare, as JSON: a tenth of what the parsed values take.
+    bodies: Kept<Box<[u8]>>,
+    /// The host names they serve.
+    hosts: Kept<Vec<String>>,
+    /// Who owns their fields; of those that may be Slipway's.
+    ownerships: Kept<Ownership>,
 }
 
 /// Everything that was seen.
@@ -70,15 +75,19 @@ impl Seen {
     /// The namespaces with an Ingress for the host name.
     pub(super) fn namespaces_of(&self, hostname: &str) -> Vec<String> {
         let Some(of_kind) = self.kinds.get(&Kind::Ingress) else { return Vec::new() };
-        let serving = of_kind.objects.by_namespace.iter().filter(|(_, ingresses)| {
-            ingresses.values().any(|ingress| hosts(ingress).any(|host| host.eq_ignore_ascii_case(hostname)))
+        let serving = of_kind.objects.hosts.iter().filter(|(_, ingresses)| {
+            ingresses.values().flatten().any(|host| host.eq_ignore_ascii_case(hostname))
         });
         serving.map(|(namespace, _)| namespace.clone()).collect()
     }
 
     fn of(&self, kind: Kind, namespace: &str) -> Option<ByName> {
         let of_kind = self.kinds.get(&kind).filter(|of_kind| of_kind.is_complete)?;
-        Some(of_kind.objects.by_namespace.get(namespace).cloned().unwrap_or_default())
+        let there = of_kind.objects.bodies.get(namespace).into_iter().flatten();
+        let parsed = there.filter_map(|(name, body)| {
+            Some((name.clone(), Arc::new(serde_json::from_slice::<Value>(body).ok()?)))
+        });
+        Some(parsed.collect())
     }
 
     /// Who owns the fields of the objects in a namespace, once each kind in which drift is seen was listed.
@@ -99,16 +108,11 @@ impl OfKind {
     fn complete(&mut self) -> Vec<String> {
         self.is_complete = true;
         let Some(listed) = self.listing.take() else { return Vec::new() };
-        let before = std::mem::replace(&mut self.objects, listed).by_namespace;
-        let now = self.objects.by_namespace.keys().cloned();
+        let before = std::mem::replace(&mut self.objects, listed).bodies;
+        let now = self.objects.bodies.keys().cloned();
         let touched: HashSet<String> = before.into_keys().chain(now).collect();
         touched.into_iter().collect()
     }
-}
-
-fn hosts(ingress: &Value) -> impl Iterator<Item = &str> {
-    let rules = ingress["spec"]["rules"].as_array().map(Vec::as_slice).unwrap_or_default();
-    rules.iter().filter_map(|rule| rule["host"].as_str())
 }
 
 impl Objects {
@@ -119,29 +123,45 @@ impl Objects {
             let ownership = drift::ownership(kind, &managers);
             self.ownerships.entry(namespace.clone()).or_default().insert(name.clone(), ownership);
         }
-        if is_kept(kind) {
-            let kept = Arc::new(trimmed(kind, object)?);
-            self.by_namespace.entry(namespace.clone()).or_default().insert(name, kept);
+        match kind {
+            Kind::Deployment | Kind::ReplicaSet | Kind::Pod => {
+                let body = serde_json::to_vec(&trimmed(kind, object)?).ok()?.into_boxed_slice();
+                self.bodies.entry(namespace.clone()).or_default().insert(name, body);
+            }
+            Kind::Ingress => {
+                self.hosts.entry(namespace.clone()).or_default().insert(name, hosts(&object.data));
+            }
+            Kind::Namespace
+            | Kind::ConfigMap
+            | Kind::ServiceAccount
+            | Kind::Secret
+            | Kind::Service
+            | Kind::Event => {}
         }
         Some(namespace)
     }
 
     fn remove(&mut self, object: &DynamicObject) -> Option<String> {
         let (namespace, name) = (object.metadata.namespace.clone()?, object.metadata.name.as_ref()?);
-        if let Some(there) = self.by_namespace.get_mut(&namespace) {
-            there.remove(name);
-            if there.is_empty() {
-                self.by_namespace.remove(&namespace);
-            }
-        }
-        if let Some(there) = self.ownerships.get_mut(&namespace) {
-            there.remove(name);
-            if there.is_empty() {
-                self.ownerships.remove(&namespace);
-            }
-        }
+        forget(&mut self.bodies, &namespace, name);
+        forget(&mut self.hosts, &namespace, name);
+        forget(&mut self.ownerships, &namespace, name);
         Some(namespace)
     }
+}
+
+fn forget<T>(kept: &mut Kept<T>, namespace: &str, name: &str) {
+    let Some(there) = kept.get_mut(namespace) else { return };
+    there.remove(name);
+    if there.is_empty() {
+        kept.remove(namespace);
+    }
+}
+
+/// The hosts of an Ingress.
+fn hosts(ingress: &Value) -> Vec<String> {
+    let rules = ingress["spec"]["rules"].as_array().map(Vec::as_slice).unwrap_or_default();
+    rules.iter().filter_map(|rule| rule["host"].as_str().map(str::to_owned)).collect()
 }
 
 fn is_managed(object: &DynamicObject) -> bool {
@@ -149,16 +169,11 @@ fn is_managed(object: &DynamicObject) -> bool {
     labels.and_then(|labels| labels.get(labels::MANAGED_BY)).is_some_and(|by| by == labels::SLIPWAY)
 }
 
-/// Whether the objects themselves are looked at, and not only who owns their fields.
-fn is_kept(kind: Kind) -> bool {
-    !matches!(kind, Kind::Service | Kind::ServiceAccount)
-}
-
 /// The labels that tell whose an object is.
 const KEPT_LABELS: [&str; 5] =
     [labels::NAME, labels::TEMPLATE_HASH, labels::MANAGED_BY, labels::PROJECT, labels::ENVIRONMENT];
 
-/// What is kept of an object, of thousands at a time: what tells how it fares, whose it is, and which hosts it serves.
+/// What is kept of an object: what tells how it fares and whose it is.
 fn trimmed(kind: Kind, object: DynamicObject) -> Option<Value> {
     let mut value = serde_json::to_value(object).ok()?;
     keep(&mut value, "/metadata/labels", &KEPT_LABELS);
@@ -171,12 +186,8 @@ fn trimmed(kind: Kind, object: DynamicObject) -> Option<Value> {
                 keep_of_each(&mut value, among, &["name", "image", "restartPolicy", "startupProbe"]);
             }
         }
-        Kind::Ingress => {
-            keep(&mut value, "", &["metadata", "spec"]);
-            keep(&mut value, "/spec", &["rules"]);
-            keep_of_each(&mut value, "/spec/rules", &["host"]);
-        }
-        Kind::Namespace
+        Kind::Ingress
+        | Kind::Namespace
         | Kind::ConfigMap
         | Kind::ServiceAccount
         | Kind::Secret

@@ -139,6 +139,7 @@ fn bare(run: &Run<'_>) -> Wanted {
         supports: Vec::new(),
         hostnames: Vec::new(),
         pull: None,
+        thorough: matches!(run.message.kind, JobKind::Repair { .. }),
     }
 }
 

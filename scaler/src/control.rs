@@ -1,0 +1,28 @@
+//! The controller: from demand evidence to a replica count, and why. Pure: no clock, no I/O; `now_s` is an argument,
+//! in seconds since any fixed moment. Two laws: [`StandardLaw`], the default, and [`KabernetesLaw`], the law of
+//! Kabernetes as it was. [`Controller`] holds whichever the settings name.
+
+mod blind;
+mod budget;
+mod clamp;
+mod controller;
+mod decision;
+mod estimator;
+mod fleet;
+mod forward;
+mod hold;
+mod integrator;
+mod kabernetes;
+mod shape;
+mod standard;
+mod tuning;
+
+pub use clamp::{Clamp, Clamps};
+pub use controller::Controller;
+pub use decision::{Decision, Observation, Reason, Terms};
+pub use kabernetes::{KabernetesGains, KabernetesLaw};
+pub use standard::StandardLaw;
+pub use tuning::Tuning;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Growth while the CPU stands at its ceiling. There, utilisation says only that demand is at least what serves, so
+//! the plain error would grow by one target's worth however great the overload is. Growth goes by rounds: one order,
+//! then nothing until nearly all of it serves and the ceiling still holds (which is the anti-windup against the sensor).
+//! The first order is enlarged by the size of the jump that led here and by what earlier episodes turned out to hide.
+
+use super::tuning::Tuning;
+
+/// Weight of one finished episode in what is learned.
+const LEARN_WEIGHT: f64 = 0.3;
+/// Most that an episode may teach, logarithmic.
+const LEARN_MAX: f64 = 2.0;
+/// Levels that are kept to know the demand before a jump, which may come in the middle of a window.
+const LEVELS: usize = 4;
+/// After so many start-up times a round that is not complete is given up, and the next may begin.
+const ROUND_PATIENCE_STARTUPS: f64 = 3.0;
+
+/// What is seen of the fleet in one step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sight {
+    pub(crate) now_s: f64,
+    /// When the window of the measurement ended.
+    pub(crate) measured_s: f64,
+    pub(crate) window_s: f64,
+    pub(crate) saturated: bool,
+    /// Logarithm of the measured demand.
+    pub(crate) ln_measured: f64,
+    /// Logarithm of the replicas that serve.
+    pub(crate) ln_ready: f64,
+    /// Share of what was ordered that served for the whole window.
+    pub(crate) served_share: f64,
+    pub(crate) ki: f64,
+    pub(crate) startup_s: f64,
+    /// A boost that requests in flight suggest.
+    pub(crate) hint: f64,
+}
+
+/// What the ceiling means for the command.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Outlook {
+    /// The CPU can be measured.
+    Clear,
+    /// It can again: the measurement replaces everything that was guessed.
+    Cleared,
+    /// At the ceiling: this boost over what serves, now.
+    Grow {
+        /// Logarithmic.
+        boost: f64,
+        round: u32,
+    },
+    /// At the ceiling, and what was ordered must serve first.
+    Await { round: u32 },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Episode {
+    ln_ready_at_onset: f64,
+    round: u32,
+    round_began_s: f64,
+    complete_since_s: Option<f64>,
+}
+
+/// State of growth at the ceiling.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blind {
+    episode: Option<Episode>,
+    learned: f64,
+    levels: [f64; LEVELS],
+}
+
+impl Blind {
+    pub(crate) fn new() -> Self {
+        Self { episode: None, learned: 0.0, levels: [f64::INFINITY; LEVELS] }
+    }
+
+    /// Notes the level of a step in which the CPU could be measured.
+    pub(crate) fn note_level(&mut self, ln_level: f64) {
+        self.levels.rotate_right(1);
+        self.levels[0] = ln_level;
+    }
+
+    /// Forgets the episode and the levels, keeps what was learned.
+    pub(crate) fn restart(&mut self) {
+        *self = Self { learned: self.learned, ..Self::new() };
+    }
+
+    pub(crate) fn look(&mut self, sight: &Sight, tuning: &Tuning) -> Outlook {
+        match (self.episode, sight.saturated) {
+            (None, false) => Outlook::Clear,
+            (None, true) => self.enter(sight, tuning),
+            (Some(episode), true) => self.stay(episode, sight, tuning),
+            (Some(episode), false) => {
+                let hidden = (sight.ln_measured - episode.ln_ready_at_onset).clamp(0.0, LEARN_MAX);
+                self.learned += LEARN_WEIGHT * (hidden - self.learned);
+                self.episode = None;
+                Outlook::Cleared
+            }
+        }
+    }
+
+    fn enter(&mut self, sight: &Sight, tuning: &Tuning) -> Outlook {
+        let before = self.levels.iter().copied().fold(f64::INFINITY, f64::min);
+        let jump = if before.is_finite() { (sight.ln_ready - before).max(0.0) } else { 0.0 };
+        let boost = (tuning.boost_jump * jump).max(tuning.boost_learned * self.learned).max(sight.hint);
+        self.episode = Some(Episode {
+            ln_ready_at_onset: sight.ln_ready,
+            round: 1,
+            round_began_s: sight.now_s,
+            complete_since_s: None,
+        });
+        Outlook::Grow { boost: (boost * sight.ki.min(1.0)).min(tuning.boost_max), round: 1 }
+    }
+
+    fn stay(&mut self, mut episode: Episode, sight: &Sight, tuning: &Tuning) -> Outlook {
+        if sight.served_share < tuning.round_complete {
+            episode.complete_since_s = None;
+        } else if episode.complete_since_s.is_none() {
+            episode.complete_since_s = Some(sight.measured_s - sight.window_s);
+        }
+        let wait_s = tuning.round_wait_windows * sight.window_s;
+        let seen_whole = episode.complete_since_s.is_some_and(|since| sight.measured_s >= since + wait_s);
+        let patience_s = ROUND_PATIENCE_STARTUPS * sight.startup_s;
+        if seen_whole || sight.now_s - episode.round_began_s > patience_s {
+            episode.round = episode.round.saturating_add(1);
+            episode.round_began_s = sight.now_s;
+            episode.complete_since_s = None;
+            self.episode = Some(episode);
+            let boost = (tuning.boost_round * sight.ki).max(sight.hint).min(tuning.boost_max);
+            return Outlook::Grow { boost, round: episode.round };
+        }
+        self.episode = Some(episode);
+        Outlook::Await { round: episode.round }
+    }
+}

@@ -1,0 +1,373 @@
+//! The law `standard`: a PID on the logarithm of estimated demand over capacity.
+//!
+//! With `D` the demand in replicas working flat out, `n` the replicas ordered and `T` the CPU target:
+//!
+//! ```text
+//! e         = ln D - ln(n T)
+//! command   = n exp(kp e + I + kd lead max(0, d(ln D)/dt - gate) + bump)
+//! lead      = learned start-up (which holds every delay from order to service) + one interval
+//! ```
+//!
+//! `D` hardly depends on `n`, so the loop's gain is the same at 1 replica and at 1,000, which it is not for a PID on
+//! CPU use. Replicas that start count as present (the dead time is known), the derivative acts on the measured demand
+//! and not on the error (no kick from a change of the target), the integral is used up by what was applied, and at the
+//! ceiling of the CPU another rule takes over (`blind`). Sources: Astrom and Rundqwist 1989 (anti-windup); Smith 1957
+//! (dead time); the comparison of laws that BENCHMARKS.md repeats.
+
+use super::blind::{Blind, Outlook, Sight};
+use super::clamp::Clamp;
+use super::decision::{Decision, Observation, Reason, Terms};
+use super::estimator::{Estimate, Estimator};
+use super::fleet::{Fleet, Standing};
+use super::forward::FeedForward;
+use super::integrator::Integrator;
+use super::shape::{LN_COUNT_MAX, Shape, Wish};
+use super::tuning::Tuning;
+use crate::demand::Evidence;
+use crate::settings::AutoscalerSettings;
+
+/// Least demand that is computed with, in replicas: an idle deployment has a logarithm too.
+const DEMAND_MIN: f64 = 1e-3;
+/// Most demand that is believed, in replicas.
+const DEMAND_MAX: f64 = 1e6;
+/// A gap in the evidence of so many windows and intervals ends the filter's memory of level and trend.
+const GAP_MAX_STEPS: f64 = 4.0;
+/// Share of the interval after which a decision is due: events jitter.
+const DUE_SHARE: f64 = 0.8;
+/// Longest step that the filter and the integrator are told of, in seconds.
+const DT_MAX_S: f64 = 120.0;
+/// For so long after the ceiling was left, what was ordered on a guess goes back without a limit on the rate.
+const RELEASE_S: f64 = 60.0;
+/// Time constant with which the bump of a change of constants fades, in seconds.
+const BUMP_S: f64 = 60.0;
+/// A foreign count is left alone for so many intervals and windows.
+const ADOPTED_PAUSE_STEPS: f64 = 2.0;
+/// An order has so many intervals to show at the target, and at least so many seconds.
+const ORDER_PATIENCE: (f64, f64) = (3.0, 10.0);
+
+/// State of the law.
+#[derive(Debug, Clone)]
+pub struct StandardLaw {
+    tuning: Tuning,
+    estimator: Estimator,
+    integrator: Integrator,
+    blind: Blind,
+    forward: FeedForward,
+    fleet: Fleet,
+    shape: Shape,
+    bump: f64,
+    gentle: bool,
+    pause_until_s: f64,
+    last_now_s: f64,
+    last_evidence_s: f64,
+    last_ln_demand: Option<f64>,
+    terms: Option<Terms>,
+}
+
+impl StandardLaw {
+    /// The law at its start, with the constants of the settings' mode. Whatever count it finds first is what it
+    /// remembers: a start never takes replicas away before the hold memory has run out.
+    #[must_use]
+    pub fn new(settings: &AutoscalerSettings) -> Self {
+        Self::with_tuning(Tuning::of(settings.mode()))
+    }
+
+    /// The law with constants of its own, for the simulator.
+    #[must_use]
+    pub fn with_tuning(tuning: Tuning) -> Self {
+        Self {
+            tuning,
+            estimator: Estimator::new(),
+            integrator: Integrator::default(),
+            blind: Blind::new(),
+            forward: FeedForward::new(),
+            fleet: Fleet::new(),
+            shape: Shape::new(),
+            bump: 0.0,
+            gentle: false,
+            pause_until_s: f64::NEG_INFINITY,
+            last_now_s: f64::NEG_INFINITY,
+            last_evidence_s: f64::NEG_INFINITY,
+            last_ln_demand: None,
+            terms: None,
+        }
+    }
+
+    /// The terms of the last decision that was computed, held ones included.
+    #[must_use]
+    pub fn terms(&self) -> Option<&Terms> {
+        self.terms.as_ref()
+    }
+
+    /// The learned time from an order to its last replica serving, in seconds.
+    #[must_use]
+    pub fn startup_s(&self) -> f64 {
+        self.fleet.startup_s()
+    }
+
+    /// Constants change from `old` to `new`: the command stays what it was and moves to its new value within minutes;
+    /// the first decision changes the count by at most one. Limits (minimum, maximum, budget) hold at once.
+    pub fn retune(&mut self, old: &AutoscalerSettings, new: &AutoscalerSettings) {
+        if old == new {
+            return;
+        }
+        self.tuning = if old.mode() == new.mode() { self.tuning } else { Tuning::of(new.mode()) };
+        if let (Some(ln_demand), Some(terms)) = (self.last_ln_demand, self.terms) {
+            let error = |settings: &AutoscalerSettings| {
+                ln_demand - terms.ln_replicas - settings.cpu_target().get().ln()
+            };
+            let proportional = |settings: &AutoscalerSettings| settings.gains().0.get() * error(settings);
+            self.bump += proportional(old) - proportional(new);
+            self.bump = if self.bump.is_finite() { self.bump.clamp(-5.0, 5.0) } else { 0.0 };
+        }
+        self.gentle = true;
+    }
+
+    /// One decision.
+    pub fn step(&mut self, seen: &Observation, settings: &AutoscalerSettings) -> Decision {
+        match self.try_step(seen, settings) {
+            Ok(decision) => decision,
+            Err(reason) => Decision::Hold(reason),
+        }
+    }
+
+    fn try_step(&mut self, seen: &Observation, settings: &AutoscalerSettings) -> Result<Decision, Reason> {
+        self.look_at_fleet(seen, settings)?;
+        let evidence = seen.evidence.map_err(|silence| Reason::Silence { silence })?;
+        let dt_s = self.dt(seen, &evidence, settings)?;
+        self.shape.pass(dt_s, settings);
+        self.bump *= (-dt_s / BUMP_S).exp();
+        let (wish, mut terms) = self.command(seen, &evidence, settings, dt_s);
+        if seen.now_s < self.pause_until_s {
+            self.terms = Some(terms);
+            return Err(Reason::MinInterval);
+        }
+        let shaped =
+            self.shape.decide(seen.now_s, seen.replicas, &wish, (settings, &self.tuning), &mut terms.clamps);
+        terms.held_replicas = self.shape.held(settings, &self.tuning).exp();
+        terms.hold_s = self.shape.hold_s(settings, &self.tuning);
+        self.terms = Some(terms);
+        self.gentle = false;
+        let to = shaped?;
+        self.integrator.used();
+        self.fleet.order(seen.now_s, seen.replicas, to);
+        Ok(Decision::Scale { from: seen.replicas, to, terms })
+    }
+
+    /// The clock, and what became of orders.
+    fn look_at_fleet(&mut self, seen: &Observation, settings: &AutoscalerSettings) -> Result<(), Reason> {
+        if !seen.now_s.is_finite() || seen.now_s < self.last_now_s {
+            return Err(Reason::Clock);
+        }
+        if seen.now_s - self.last_now_s < interval_s(settings) * DUE_SHARE {
+            return Err(Reason::NotDue);
+        }
+        if seen.replicas == 0 {
+            return Err(Reason::Stopped);
+        }
+        self.last_now_s = seen.now_s;
+        let patience_s = (ORDER_PATIENCE.0 * interval_s(settings)).max(ORDER_PATIENCE.1);
+        match self.fleet.look(seen.now_s, seen.replicas, seen.ready, patience_s) {
+            Standing::AsOrdered | Standing::Ignored => Ok(()),
+            Standing::Awaiting => Err(Reason::AwaitingTarget),
+            Standing::First => {
+                self.shape.remember_count(seen.now_s, seen.replicas);
+                Ok(())
+            }
+            Standing::Foreign { expected } => {
+                self.shape.remember_count(seen.now_s, seen.replicas);
+                self.integrator.used();
+                self.blind.restart();
+                self.bump = 0.0;
+                self.pause_until_s = seen.now_s
+                    + ADOPTED_PAUSE_STEPS * interval_s(settings).max(settings.window().as_secs_f64());
+                Err(Reason::Adopted { expected, found: seen.replicas })
+            }
+        }
+    }
+
+    /// Time since the last evidence; after a long gap the filter starts anew, and the count that is there is what is
+    /// remembered.
+    fn dt(
+        &mut self,
+        seen: &Observation,
+        evidence: &Evidence,
+        settings: &AutoscalerSettings,
+    ) -> Result<f64, Reason> {
+        let dt_s = evidence.at_s - self.last_evidence_s;
+        let shares = [evidence.utilisation, evidence.saturated_share, evidence.window_s, dt_s];
+        let numbers = shares.iter().all(|share| !share.is_nan()) && evidence.at_s.is_finite();
+        if dt_s <= 0.0 || !numbers || !(0.0..=DEMAND_MAX).contains(&evidence.demand_replicas) {
+            return Err(Reason::NothingNew);
+        }
+        self.last_evidence_s = evidence.at_s;
+        let step_s = interval_s(settings).max(evidence.window_s);
+        if dt_s > GAP_MAX_STEPS * step_s {
+            self.estimator.restart();
+            self.blind.restart();
+            self.shape.remember_count(seen.now_s, seen.replicas);
+            return Ok(step_s);
+        }
+        Ok(dt_s.min(DT_MAX_S))
+    }
+
+    fn command(
+        &mut self,
+        seen: &Observation,
+        evidence: &Evidence,
+        settings: &AutoscalerSettings,
+        dt_s: f64,
+    ) -> (Wish, Terms) {
+        let (kp, _, _) = settings.gains();
+        let target = settings.cpu_target().get();
+        let ln_measured = evidence.demand_replicas.max(DEMAND_MIN).ln();
+        let mut terms = Terms {
+            utilisation: evidence.utilisation,
+            cpu_target: target,
+            demand_replicas: evidence.demand_replicas,
+            startup_s: self.fleet.startup_s(),
+            ln_replicas: f64::from(seen.replicas.max(1)).ln(),
+            bump: self.bump,
+            ..Terms::default()
+        };
+        let saturated = self.saturated(evidence);
+        let forward = self.forward.ln_demand(seen.arrivals_per_s);
+        terms.feed_forward = forward.is_some();
+        if saturated {
+            terms.clamps.add(Clamp::SensorCeiling);
+        } else {
+            self.forward.learn(ln_measured, seen.arrivals_per_s, dt_s);
+            self.forward.learn_inflight(seen.inflight, f64::from(seen.ready), dt_s);
+        }
+        // Arrivals that claim less than what a saturated fleet serves are wrong: then the ceiling counts.
+        let trusted = forward.filter(|ln_demand| !saturated || *ln_demand > ln_measured);
+        let outlook = match trusted {
+            Some(_) => Outlook::Clear,
+            None => self.outlook(seen, evidence, settings, ln_measured),
+        };
+        match outlook {
+            Outlook::Clear | Outlook::Cleared => {
+                if outlook == Outlook::Cleared {
+                    self.estimator.restart_warm();
+                    self.shape.release(seen.now_s + RELEASE_S);
+                }
+                let ln_demand = trusted.unwrap_or(ln_measured);
+                let estimate = self.estimator.update(ln_demand, dt_s, &self.tuning);
+                self.blind.note_level(estimate.ln_level);
+                self.measured(seen, settings, dt_s, (&estimate, saturated), &mut terms)
+            }
+            Outlook::Grow { boost, round } => {
+                terms.integral = boost;
+                terms.blind_round = round;
+                let ln_ready = f64::from(seen.ready.max(1)).ln();
+                let ln_capacity = terms.ln_replicas;
+                terms.proportional = kp.get().min(1.0) * (ln_ready - target.ln() - ln_capacity);
+                self.wish(true, dt_s, &mut terms)
+            }
+            Outlook::Await { round } => {
+                terms.blind_round = round;
+                self.wish(true, dt_s, &mut terms)
+            }
+        }
+    }
+
+    /// The terms while the demand is known.
+    fn measured(
+        &mut self,
+        seen: &Observation,
+        settings: &AutoscalerSettings,
+        dt_s: f64,
+        (estimate, saturated): (&Estimate, bool),
+        terms: &mut Terms,
+    ) -> (Wish, Terms) {
+        let (kp, ki, kd) = settings.gains();
+        let error = estimate.ln_level - terms.ln_replicas - terms.cpu_target.ln();
+        terms.level_replicas = estimate.ln_level.exp();
+        terms.slope_per_s = estimate.slope_per_s;
+        terms.noise = estimate.noise;
+        terms.dead_band = dead_band(estimate, seen.replicas, &self.tuning);
+        terms.lead_s = self.fleet.startup_s() + interval_s(settings);
+        terms.proportional = kp.get() * error;
+        let rise = estimate.slope_per_s - self.tuning.slope_gate * estimate.slope_noise_per_s;
+        terms.derivative = kd.get() * terms.lead_s * rise.max(0.0);
+        if terms.derivative > self.tuning.lead_max {
+            terms.derivative = self.tuning.lead_max;
+            terms.clamps.add(Clamp::Lead);
+        }
+        let serving = seen.ready >= seen.replicas && !saturated;
+        let band = terms.dead_band.max((1.0 + settings.hysteresis()).ln());
+        let left = (1.0 - kp.get()).max(0.0) * error;
+        if serving && self.integrator.add(left, band, ki.get(), dt_s) {
+            terms.clamps.add(Clamp::Integrator);
+        }
+        terms.integral = self.integrator.sum();
+        self.last_ln_demand = Some(estimate.ln_level);
+        let (mut wish, terms) = self.wish(false, dt_s, terms);
+        wish.urgent = estimate.jump.is_some_and(|size| size > 0.0);
+        wish.gentle = wish.gentle && !wish.urgent;
+        (wish, terms)
+    }
+
+    fn wish(&self, censored: bool, dt_s: f64, terms: &mut Terms) -> (Wish, Terms) {
+        let sum = terms.proportional + terms.integral + terms.derivative + terms.bump;
+        let sum = if sum.is_finite() { sum } else { 0.0 };
+        let ln_command = (terms.ln_replicas + sum).clamp(-LN_COUNT_MAX, LN_COUNT_MAX);
+        terms.command_replicas = ln_command.exp();
+        let wish = Wish {
+            ln_command,
+            dead_band: terms.dead_band,
+            urgent: censored,
+            censored,
+            gentle: self.gentle && !censored,
+            lead_s: terms.lead_s,
+            dt_s,
+        };
+        (wish, *terms)
+    }
+
+    fn outlook(
+        &mut self,
+        seen: &Observation,
+        evidence: &Evidence,
+        settings: &AutoscalerSettings,
+        ln_measured: f64,
+    ) -> Outlook {
+        let ready = f64::from(seen.ready.max(1));
+        let sight = Sight {
+            now_s: seen.now_s,
+            measured_s: evidence.at_s,
+            window_s: evidence.window_s,
+            saturated: self.saturated(evidence),
+            ln_measured,
+            ln_ready: ready.ln(),
+            served_share: served_share(seen, evidence),
+            ki: settings.gains().1.get(),
+            startup_s: self.fleet.startup_s(),
+            hint: self.forward.hint(seen.inflight, ready),
+        };
+        self.blind.look(&sight, &self.tuning)
+    }
+
+    fn saturated(&self, evidence: &Evidence) -> bool {
+        evidence.utilisation >= self.tuning.ceiling_mean
+            || evidence.saturated_share >= self.tuning.ceiling_share
+    }
+}
+
+/// Share of the ordered replicas that served for the whole window; those that do not report are like those that do.
+fn served_share(seen: &Observation, evidence: &Evidence) -> f64 {
+    let reporting = f64::from(evidence.counting.saturating_add(evidence.young)).max(1.0);
+    let whole = f64::from(evidence.counting) / reporting;
+    whole * f64::from(seen.ready) / f64::from(seen.replicas.max(1))
+}
+
+fn interval_s(settings: &AutoscalerSettings) -> f64 {
+    settings.interval().as_secs_f64()
+}
+
+/// `min(noise share x level noise, most) + one / sqrt(n)`: grows with the noise, falls with the count. While there is
+/// only a first impression, nothing bounds the part of the noise.
+fn dead_band(estimate: &Estimate, replicas: u32, tuning: &Tuning) -> f64 {
+    let most = if estimate.cold { f64::INFINITY } else { tuning.band_noise_max };
+    (tuning.band_noise * estimate.level_noise).min(most) + tuning.band_one / f64::from(replicas.max(1)).sqrt()
+}
