@@ -39,8 +39,8 @@ pub use prune::stop;
 const AT_ONCE: usize = 4;
 /// How much longer than its own deadline a rollout may take before Slipway takes the cluster for stuck.
 const DEADLINE_SLACK: Duration = Duration::from_secs(60);
-/// A rollout younger than this is judged by what the watch has seen; an older one is looked at directly, so that a watch
-/// that went silent delays nothing for longer.
+/// A rollout younger than this is judged by what the watch has seen; an older one that the watch has not seen complete is
+/// looked at directly, so that a watch that went silent delays nothing for longer.
 const WATCH_TRUSTED_FOR: SignedDuration = SignedDuration::from_secs(8);
 
 /// How far an apply is.
@@ -346,13 +346,21 @@ async fn look(
     let namespace = wanted.namespace();
     let generation = read.inventory.generations.get(name).copied().unwrap_or_default();
     let is_young = now.duration_since(read.inventory.begun_at) < WATCH_TRUSTED_FOR;
-    let seen = if is_young { place.watch.workloads(&namespace) } else { None };
-    match seen {
-        Some(seen) if seen.generation(name) >= Some(generation) => Ok(seen),
+    match place.watch.workloads(&namespace) {
+        Some(seen)
+            if seen.generation(name) >= Some(generation) && (is_young || is_complete(&seen, name, now)) =>
+        {
+            Ok(seen)
+        }
         // Not seen yet: it is being told at this moment.
         Some(seen) if is_young => Ok(seen.without(name)),
         _ => Workloads::read(place.cluster, &namespace).await,
     }
+}
+
+fn is_complete(seen: &Workloads, name: &str, now: Timestamp) -> bool {
+    let (sets, pods) = (seen.replica_sets_of(name), seen.pods_of(name));
+    matches!(health::rollout(seen.deployment(name), &sets, &pods, now), Rollout::Complete)
 }
 
 /// A cluster whose controllers do not work never says that a deadline has passed.
