@@ -5,6 +5,8 @@
 mod logs;
 #[path = "pipeline/redeploy_under_load.rs"]
 mod redeploy_under_load;
+#[path = "pipeline/repair.rs"]
+mod repair;
 #[path = "pipeline/world.rs"]
 mod world;
 

@@ -1,5 +1,5 @@
-//! `slipway-scaler`: a process of the distributed form, and a check of an autoscaler's settings. The control loop is
-//! not part of this version: the process does its share of keeping the store in line with the ledger, says how it is,
+//! `slipway-scaler`: a process of the distributed form, a check of an autoscaler's settings, and the simulator. The
+//! control loop is not part of this version: the process does its share of keeping the store in line with the ledger, says how it is,
 //! and holds every replica count.
 
 use std::io::Read as _;

@@ -23,7 +23,7 @@ pub struct DeadSummary {
     pub environment: Option<String>,
     /// Who asked for it.
     pub user: Option<String>,
-    /// `deploy` or `stop`.
+    /// `deploy`, `repair` or `stop`.
     pub kind: Option<String>,
     /// Why it was set aside.
     pub reason: String,

@@ -31,7 +31,7 @@ pub struct EventView {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct EventData {
-    /// `deploy` or `stop`, of an accepted job.
+    /// `deploy`, `repair` or `stop`, of an accepted job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Who asked for an accepted job.

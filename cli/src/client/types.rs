@@ -114,7 +114,7 @@ pub(crate) struct DeadView {
     /// Who asked for it.
     #[serde(default)]
     pub(crate) user: Option<String>,
-    /// `deploy` or `stop`.
+    /// `deploy`, `repair` or `stop`.
     #[serde(default)]
     pub(crate) kind: Option<String>,
     /// Why it was set aside.

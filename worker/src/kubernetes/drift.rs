@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use slipway_common::model::{Drift, DriftKind};
 
 use super::cluster::FIELD_MANAGER;
 use super::inventory::{self, Inventory, Owned};
 use super::kind::Kind;
+use super::names;
 
-/// Digits of a hash of fields: enough to tell versions of one object apart.
-const HASH_DIGITS: usize = 16;
+/// Bytes of a hash of fields or of a whole object: enough to tell versions of one object apart.
+pub(super) const HASH_BYTES: usize = 8;
 /// The kinds in which drift is seen: those that are watched. Slipway has no right to read secrets.
 pub const KINDS: [Kind; 4] = [Kind::ServiceAccount, Kind::Service, Kind::Deployment, Kind::Ingress];
 
@@ -90,11 +90,7 @@ fn is_own(entry: &ManagedFieldsEntry) -> bool {
 fn hash(kind: Kind, fields: &Value) -> String {
     let mut text = String::new();
     write_sorted(kind == Kind::Deployment, fields, &mut Vec::new(), &mut text);
-    let mut hash = String::with_capacity(HASH_DIGITS);
-    for byte in Sha256::digest(text.as_bytes()).iter().take(HASH_DIGITS / 2) {
-        hash.push_str(&format!("{byte:02x}"));
-    }
-    hash
+    names::hash(&text, HASH_BYTES)
 }
 
 /// Writes the paths of `fields` in the order of their names.
@@ -139,7 +135,7 @@ mod tests {
         let edited = json!({ "f:spec": { "f:replicas": {}, "f:template": { "f:a": {} } } });
         assert_eq!(fields(&whole), fields(&scaled));
         assert_ne!(fields(&whole), fields(&edited));
-        assert_eq!(fields(&whole).len(), HASH_DIGITS);
+        assert_eq!(fields(&whole).len(), 2 * HASH_BYTES);
     }
 
     #[test]

@@ -45,13 +45,14 @@ fn shortened(name: &str) -> String {
     if name.len() <= LABEL_MAX_BYTES {
         return name.to_owned();
     }
-    let hash = hash(name);
+    let hash = hash(name, HASH_BYTES);
     let kept = name.get(..LABEL_MAX_BYTES - 1 - hash.len()).unwrap_or_default();
     format!("{}-{hash}", kept.trim_end_matches('-'))
 }
 
-fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect()
+/// The first bytes of the text's SHA-256, as hexadecimal digits.
+pub(super) fn hash(text: &str, bytes: usize) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

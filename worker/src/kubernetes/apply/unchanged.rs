@@ -3,16 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use sha2::{Digest as _, Sha256};
-
+use super::super::drift::HASH_BYTES;
 use super::super::inventory::{Inventory, Owned};
 use super::super::kind::Kind;
+use super::super::names;
 use super::super::render::Manifest;
 use super::super::wanted::Wanted;
 use super::super::watch::Watch;
-
-/// Digits of a hash: enough to tell versions of one object apart.
-const HASH_DIGITS: usize = 16;
 
 /// The objects that are as they shall be, by what the inventory and the watches say. Of secrets nobody can say it.
 pub(super) fn of(
@@ -49,8 +46,7 @@ pub(super) fn kept(mut known: Inventory, done: &BTreeSet<Owned>) -> Inventory {
 
 /// Tells versions of one object apart. Pure.
 pub(super) fn hash(manifest: &Manifest) -> String {
-    let digest = Sha256::digest(manifest.body.to_string().as_bytes());
-    digest.iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+    names::hash(&manifest.body.to_string(), HASH_BYTES)
 }
 
 #[cfg(test)]
