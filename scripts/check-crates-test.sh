@@ -12,11 +12,11 @@ trap 'rm -rf "$folder"' EXIT
 copy_manifests() {
   rm -rf "$folder/copy"
   local manifest member
-  for manifest in Cargo.toml Cargo.lock rust-toolchain.toml */Cargo.toml; do
+  for manifest in Cargo.toml Cargo.lock rust-toolchain.toml */Cargo.toml */*/Cargo.toml; do
     mkdir -p "$folder/copy/$(dirname "$manifest")"
     cp "$manifest" "$folder/copy/$manifest"
   done
-  for manifest in */Cargo.toml; do
+  for manifest in */Cargo.toml */*/Cargo.toml; do
     member=$(dirname "$manifest")
     mkdir -p "$folder/copy/$member/src"
     : >"$folder/copy/$member/src/lib.rs"
@@ -49,9 +49,11 @@ expect_broken worker 'slipway-scaler.workspace = true' 'slipway-worker depends o
 expect_broken scaler 'slipway-worker.workspace = true' 'slipway-scaler depends on slipway-worker'
 expect_broken api 'slipway-worker.workspace = true' 'slipway-api depends on slipway-worker'
 expect_broken api 'slipway-worker.workspace = true' 'the tree of slipway-api holds gix'
+expect_broken api 'slipway-cluster.workspace = true' 'the tree of slipway-api holds kube'
+expect_broken common/cluster 'slipway-gateway.workspace = true' 'slipway-cluster depends on slipway-gateway'
 expect_broken api 'bollard.workspace = true' 'slipway-api depends on bollard'
 expect_broken cli 'gix.workspace = true' 'slipway-cli depends on gix'
 expect_broken api 'lapin.workspace = true' 'slipway-api depends on lapin'
 expect_broken worker 'redis.workspace = true' 'slipway-worker depends on redis'
 expect_broken worker 'actix-web.workspace = true' 'slipway-worker depends on actix-web'
-say "crate rules: a broken one is noticed (12 cases)"
+say "crate rules: a broken one is noticed (14 cases)"

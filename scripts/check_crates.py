@@ -10,12 +10,21 @@ import sys
 MAY_DEPEND_ON = {
     "slipway-common": set(),
     "slipway-api": {"slipway-common"},
-    "slipway-worker": {"slipway-common"},
-    "slipway-scaler": {"slipway-common"},
+    "slipway-cluster": {"slipway-common"},
+    "slipway-worker": {"slipway-common", "slipway-cluster"},
+    "slipway-scaler": {"slipway-common", "slipway-cluster"},
     "slipway-gateway": {"slipway-common"},
-    "slipway-cli": {"slipway-common", "slipway-api", "slipway-worker", "slipway-scaler", "slipway-gateway"},
+    "slipway-cli": {
+        "slipway-common",
+        "slipway-cluster",
+        "slipway-api",
+        "slipway-worker",
+        "slipway-scaler",
+        "slipway-gateway",
+    },
     "slipway-integration-tests": {
         "slipway-common",
+        "slipway-cluster",
         "slipway-api",
         "slipway-worker",
         "slipway-scaler",
@@ -30,13 +39,14 @@ ADAPTERS = {
     "lapin": {"slipway-common", "slipway-integration-tests"},
     "redis": {"slipway-common", "slipway-integration-tests"},
     "gix": {"slipway-worker"},
-    "kube": {"slipway-worker", "slipway-scaler", "slipway-gateway", "slipway-integration-tests"},
+    "kube": {"slipway-cluster", "slipway-worker", "slipway-scaler", "slipway-integration-tests"},
     "bollard": {"slipway-worker", "slipway-scaler", "slipway-gateway", "slipway-integration-tests"},
 }
 
 # member -> packages that may be nowhere in its tree.
 NOT_IN_TREE = {
     "slipway-common": {"actix-web", "gix", "kube", "bollard"},
+    "slipway-cluster": {"actix-web", "gix", "bollard"},
     "slipway-api": {"gix", "kube", "bollard"},
 }
 

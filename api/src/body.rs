@@ -7,11 +7,14 @@ use actix_web::{HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::error::Category;
 
 use crate::deadline::Clock;
 use crate::refusal::Refusal;
 
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
 /// Longest part of a field's path that is shown.
 const FIELD_MAX_CHARS: usize = 120;
 
@@ -28,10 +31,39 @@ pub(crate) async fn json<T: DeserializeOwned>(
     payload: web::Payload,
     limits: BodyLimits,
 ) -> Result<T, Refusal> {
+    parse(&bytes(request, payload, limits).await?)
+}
+
+/// Reads a JSON body that somebody else understands.
+pub(crate) async fn bytes(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limits: BodyLimits,
+) -> Result<Bytes, Refusal> {
     check_encoding(request)?;
     check_media_type(request)?;
-    let body = read(request, payload, limits).await?;
-    parse(&body)
+    read(request, payload, limits).await
+}
+
+/// Reads a merge patch (RFC 7396), under its own media type or as JSON.
+pub(crate) async fn merge_patch(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limits: BodyLimits,
+) -> Result<Value, Refusal> {
+    check_encoding(request)?;
+    if !is_of_type(request, MERGE_PATCH) {
+        check_media_type(request)?;
+    }
+    parse(&read(request, payload, limits).await?)
+}
+
+/// Understands what was made of a body.
+pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Refusal> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        field_error(&path, &error.into_inner().to_string())
+    })
 }
 
 /// Reads a JSON body that may be left out.
@@ -59,13 +91,13 @@ fn check_encoding(request: &HttpRequest) -> Result<(), Refusal> {
 }
 
 fn check_media_type(request: &HttpRequest) -> Result<(), Refusal> {
+    if is_of_type(request, JSON) { Ok(()) } else { Err(Refusal::MediaType { expected: JSON }) }
+}
+
+fn is_of_type(request: &HttpRequest, wanted: &str) -> bool {
     let given = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = given.and_then(|value| value.split(';').next()).map(str::trim).unwrap_or_default();
-    if essence.eq_ignore_ascii_case("application/json") {
-        Ok(())
-    } else {
-        Err(Refusal::MediaType { expected: "application/json" })
-    }
+    essence.eq_ignore_ascii_case(wanted)
 }
 
 async fn read(request: &HttpRequest, payload: web::Payload, limits: BodyLimits) -> Result<Bytes, Refusal> {

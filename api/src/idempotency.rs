@@ -47,7 +47,7 @@ impl Ticket {
 }
 
 /// The time as exactly as every store keeps it.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }

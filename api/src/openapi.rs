@@ -6,8 +6,10 @@ use utoipa::openapi::{Components, PathItem, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi, ToResponse};
 
 use crate::problem::ProblemDocument;
-use crate::routes::{admin, credentials, dead, deployments, docs, health, jobs, metrics, tokens};
-use crate::view::{EndView, EventView};
+use crate::routes::{
+    admin, client, credentials, dead, deployments, docs, health, jobs, metric_events, metrics, tokens,
+};
+use crate::view::{AutoscalerEnd, AutoscalerStateView, DecisionView, EndView, EventView};
 
 /// A problem document (RFC 9457).
 #[derive(ToResponse)]
@@ -24,13 +26,22 @@ pub(crate) struct Problem(ProblemDocument);
         deployments::actions::repair,
         deployments::actions::rollback, deployments::events::events, deployments::logs::logs,
         deployments::pods::logs, deployments::pods::events,
+        deployments::autoscaler::show, deployments::autoscaler::store, deployments::autoscaler::change,
+        deployments::autoscaler::delete, deployments::autoscaler::events::events,
+        deployments::autoscaler::observed::observed, deployments::autoscaler::replicas::wish,
+        metric_events::publish,
+        client::show, client::start, client::update, client::stop,
+        client::containers::add, client::containers::remove,
         jobs::show,
         dead::list, dead::show, dead::requeue, dead::discard, admin::start, admin::show,
         credentials::list, credentials::show, credentials::store, credentials::delete,
         tokens::list, tokens::create, tokens::revoke,
         health::alive, health::ready, metrics::metrics, docs::document, docs::redirect, docs::file,
     ),
-    components(schemas(EventView, EndView, ProblemDocument), responses(Problem)),
+    components(
+        schemas(EventView, EndView, DecisionView, AutoscalerStateView, AutoscalerEnd, ProblemDocument),
+        responses(Problem),
+    ),
     security(("bearer" = [])),
     modifiers(&Bearer, &CommonErrors),
 )]
@@ -86,8 +97,11 @@ impl Modify for CommonErrors {
 /// The operations of a path, and whether each takes a body.
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (&mut Operation, bool)> {
     let without = [item.get.as_mut(), item.delete.as_mut()];
-    let with = [item.post.as_mut(), item.put.as_mut()];
-    let without = without.into_iter().flatten().map(|operation| (operation, false));
+    let with = [item.post.as_mut(), item.put.as_mut(), item.patch.as_mut()];
+    let without = without.into_iter().flatten().map(|operation| {
+        let has_body = operation.request_body.is_some();
+        (operation, has_body)
+    });
     without.chain(with.into_iter().flatten().map(|operation| (operation, true)))
 }
 

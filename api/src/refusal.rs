@@ -1,5 +1,8 @@
 //! Why a request was not served, and the one function that maps it to HTTP.
 
+mod autoscaler;
+mod client;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
@@ -11,6 +14,9 @@ use slipway_common::queue::QueueError;
 use slipway_common::secrets::SecretError;
 use slipway_common::store::StoreError;
 use slipway_common::telemetry::chain;
+
+pub(crate) use autoscaler::AutoscalerRefusal;
+pub(crate) use client::ClientRefusal;
 
 use crate::problem::Problem;
 use crate::view::{PartView, Readiness};
@@ -80,6 +86,12 @@ pub(crate) enum Refusal {
     /// A question has no answer.
     #[error("a question has no answer")]
     Inquiry(#[from] InquiryError),
+    /// A request about autoscalers or metric events.
+    #[error("a request about autoscalers was not served")]
+    Autoscaler(#[from] AutoscalerRefusal),
+    /// A request in the form of Kabernetes.
+    #[error("a request in the form of Kabernetes was not served")]
+    Client(#[from] ClientRefusal),
     /// What is asked for does not fit the state things are in.
     #[error("{detail}")]
     Conflict { code: &'static str, detail: String },
@@ -165,6 +177,8 @@ impl Refusal {
             Self::UnknownContainer { known } => unknown_container(known),
             Self::TargetUnreadable { code, reason } => target_unreadable(code, reason),
             Self::Inquiry(error) => inquiry(error),
+            Self::Autoscaler(refusal) => refusal.problem(),
+            Self::Client(refusal) => refusal.problem(),
             Self::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail.clone()),
             Self::TooManyStreams { limit } => unavailable(
                 "too_many_streams",

@@ -1,12 +1,14 @@
 //! The routes, one line each, and what handlers have in common.
 
 pub(crate) mod admin;
+pub(crate) mod client;
 pub(crate) mod credentials;
 pub(crate) mod dead;
 pub(crate) mod deployments;
 pub(crate) mod docs;
 pub(crate) mod health;
 pub(crate) mod jobs;
+pub(crate) mod metric_events;
 pub(crate) mod metrics;
 pub(crate) mod tokens;
 
@@ -73,6 +75,41 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .service(at("/docs", "GET").route(web::get().to(docs::redirect)))
         .service(at("/docs/{file}", "GET").route(web::get().to(docs::file)))
         .service(at("/", "GET").route(web::get().to(docs::redirect)));
+    configure_autoscalers(config);
+}
+
+/// Autoscalers, what they are told, and the older service that was one.
+fn configure_autoscalers(config: &mut web::ServiceConfig) {
+    use deployments::autoscaler;
+    config
+        .service(
+            at("/deployments/{id}/autoscaler", "GET, PUT, PATCH, DELETE")
+                .route(web::get().to(autoscaler::show))
+                .route(web::put().to(autoscaler::store))
+                .route(web::patch().to(autoscaler::change))
+                .route(web::delete().to(autoscaler::delete)),
+        )
+        .service(
+            at("/deployments/{id}/autoscaler/events", "GET").route(web::get().to(autoscaler::events::events)),
+        )
+        .service(
+            at("/deployments/{id}/autoscaler/observed", "GET")
+                .route(web::get().to(autoscaler::observed::observed)),
+        )
+        .service(at("/deployments/{id}/replicas", "PUT").route(web::put().to(autoscaler::replicas::wish)))
+        .service(at("/metric-events", "POST").route(web::post().to(metric_events::publish)))
+        .service(
+            at("/client", "GET, POST, PATCH, DELETE")
+                .route(web::get().to(client::show))
+                .route(web::post().to(client::start))
+                .route(web::patch().to(client::update))
+                .route(web::delete().to(client::stop)),
+        )
+        .service(
+            at("/client/containers", "POST, DELETE")
+                .route(web::post().to(client::containers::add))
+                .route(web::delete().to(client::containers::remove)),
+        );
 }
 
 /// A path whose other methods are answered with those it has.

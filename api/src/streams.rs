@@ -97,6 +97,18 @@ impl Outlet {
         sent.map_err(|_| Ended::Closed)?.map_err(|_| Ended::Closed)
     }
 
+    /// Waits for as long as `pause`, unless nobody reads any more.
+    pub(crate) async fn pause(&mut self, pause: Duration) -> Result<(), Ended> {
+        if *self.stopping.borrow() {
+            return Err(Ended::Closed);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.chunks.closed() => Err(Ended::Closed),
+            _ = self.stopping.changed() => Err(Ended::Closed),
+        }
+    }
+
     /// Waits until `deployment` may have changed: a hint, or the time to look anyway.
     pub(crate) async fn changed(
         &mut self,

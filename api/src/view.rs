@@ -1,5 +1,7 @@
 //! What users see, built from the model. Secrets are not merely hidden here: no type of this module can hold one.
 
+mod autoscaler;
+mod client;
 mod dead;
 mod deployment;
 mod event;
@@ -11,6 +13,12 @@ use serde::{Deserialize, Serialize};
 use slipway_common::model::{DeploymentId, DeploymentState, JobId};
 use slipway_common::record::{StoredCredential, StoredToken};
 
+pub(crate) use autoscaler::STALE_AFTER;
+pub use autoscaler::{
+    AutoscalerEnd, AutoscalerStateView, AutoscalerView, DecisionView, MetricsAccepted, ObservedList,
+    WishAccepted, WishView,
+};
+pub use client::{ClientConstants, ClientMessage, ClientStats, ClientStatus};
 pub use dead::{DeadDetail, DeadList, DeadSummary};
 pub use deployment::{DeploymentDetail, DeploymentList, DeploymentSummary, JobDetail, Progress, StageView};
 pub use event::{EndView, EventView};
@@ -31,6 +39,9 @@ pub struct Links {
     pub events: String,
     /// Its logs.
     pub logs: String,
+    /// The autoscaler of its project and environment.
+    #[serde(default)]
+    pub autoscaler: String,
     /// Its latest job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
@@ -42,6 +53,7 @@ impl Links {
         Self {
             events: format!("{this}/events"),
             logs: format!("{this}/logs"),
+            autoscaler: format!("{this}/autoscaler"),
             job: job.map(|job| format!("/jobs/{job}")),
             this,
         }

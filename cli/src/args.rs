@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and how it is explained. No behaviour.
 
+pub(crate) mod autoscaler;
 mod deploy;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use slipway_common::inquiry::TAIL_LINES_MAX;
 use slipway_common::model::{CredentialName, DeploymentState, Stage};
 use url::Url;
 
+pub(crate) use autoscaler::{AutoscalerCommand, Back, SetArgs, SettingsArgs, TuneArgs, WhatIfArgs};
 pub(crate) use deploy::{DeployArgs, KeyValue, SupportArg};
 
 /// Takes a Git repository, builds an image and keeps the application running.
@@ -104,6 +106,9 @@ pub(crate) enum ClientCommand {
   slipway rollback 4f1c22d09a3e                     to the one before it
   slipway rollback 4f1c22d09a3e --to 9b01c7e2f6aa   to that one")]
     Rollback(RollbackArgs),
+    /// Autoscalers, which keep deployments at their size.
+    #[command(subcommand)]
+    Autoscaler(AutoscalerCommand),
     /// Credentials the server keeps for repositories and registries.
     #[command(subcommand)]
     Credentials(CredentialsCommand),

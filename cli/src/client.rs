@@ -168,6 +168,34 @@ impl Client {
         self.answered(request).await.map(drop)
     }
 
+    /// `PUT` of JSON, answered with JSON.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, refuses, or answers something else.
+    pub(crate) async fn put_answered<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &B,
+    ) -> Result<T, ClientError> {
+        let request = self.request(Method::PUT, path, &[]).timeout(ANSWER_TIMEOUT).json(body);
+        let response = self.answered(request).await?;
+        self.json(response).await
+    }
+
+    /// `PATCH` with JSON, answered with JSON.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, refuses, or answers something else.
+    pub(crate) async fn patch_answered<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &B,
+    ) -> Result<T, ClientError> {
+        let request = self.request(Method::PATCH, path, &[]).timeout(ANSWER_TIMEOUT).json(body);
+        let response = self.answered(request).await?;
+        self.json(response).await
+    }
+
     /// `DELETE`; the answer is handed over unread.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod act;
 mod admin;
+mod autoscaler;
 pub(crate) mod completion;
 mod credentials;
 mod dead;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use slipway_scaler::replay::TuneError;
 
 use crate::args::{ClientCommand, ConnectionArgs};
 use crate::client::{Client, ClientError};
@@ -39,6 +41,15 @@ pub(crate) enum CommandError {
         /// Why.
         reason: String,
     },
+    /// The flags make no settings of an autoscaler.
+    #[error("no autoscaler can be set up like that: {reason}")]
+    Settings {
+        /// Why.
+        reason: String,
+    },
+    /// No constants can be proposed.
+    #[error(transparent)]
+    Tune(#[from] TuneError),
     /// Part of an id that is too short to look for.
     #[error("`{part}` is too short; give at least {} characters of an id", resolve::PART_MIN_CHARS)]
     ShortId {
@@ -103,6 +114,7 @@ pub(crate) async fn run(
         ClientCommand::Retry(args) => act::retry(&client, &args, json).await,
         ClientCommand::Repair(args) => act::repair(&client, &args, json).await,
         ClientCommand::Rollback(args) => act::rollback(&client, &args, json).await,
+        ClientCommand::Autoscaler(command) => autoscaler::run(&client, command, json).await,
         ClientCommand::Credentials(args) => credentials::run(&client, args, json).await,
         ClientCommand::Tokens(args) => tokens::run(&client, args, json).await,
         ClientCommand::Dead(args) => dead::run(&client, args, json).await,

@@ -7,6 +7,7 @@ mod housekeeping;
 mod services;
 mod settings;
 mod signals;
+mod traffic;
 
 use std::time::Duration;
 

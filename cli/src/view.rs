@@ -1,6 +1,7 @@
 //! What is shown. Nothing here talks to a server; text that came from one is stripped of control characters, so that
 //! a log line cannot steer the terminal.
 
+pub(crate) mod autoscaler;
 pub(crate) mod deployment;
 pub(crate) mod error;
 pub(crate) mod live;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::autoscaler::Autoscalers;
 use crate::inquiry::Inquiries;
 use crate::ledger::{Ledger, LedgerError};
+use crate::metric::Metrics;
 use crate::queue::JobQueue;
 use crate::record::Record;
 use crate::store::{Store, StoreError};
@@ -19,6 +21,10 @@ pub struct Backend {
     pub store: Arc<dyn Store>,
     /// Questions about what runs.
     pub inquiries: Arc<dyn Inquiries>,
+    /// What is kept of autoscalers.
+    pub autoscalers: Arc<dyn Autoscalers>,
+    /// Metric events.
+    pub metrics: Arc<dyn Metrics>,
 }
 
 /// Why a record could not be kept.

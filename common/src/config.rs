@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use kubernetes::{DriftConfig, ExposeConfig, KubernetesConfig, PodSecurityConfig};
 pub use section::{
     AuthConfig, BrokerConfig, DataConfig, DockerConfig, GatewayConfig, GitConfig, HealthConfig, LogConfig,
-    RedisConfig, SecretsConfig, ServerConfig, Synchronous, TemplateConfig, WorkerConfig,
+    RedisConfig, ScalerConfig, SecretsConfig, ServerConfig, Synchronous, TemplateConfig, WorkerConfig,
 };
 
 use crate::model::request::RequestLimits;
@@ -61,6 +61,8 @@ pub struct Config {
     pub kubernetes: BTreeMap<TargetName, KubernetesConfig>,
     /// The gateway.
     pub gateway: GatewayConfig,
+    /// The scaler.
+    pub scaler: ScalerConfig,
     /// Logs.
     pub log: LogConfig,
 }

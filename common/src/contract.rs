@@ -5,8 +5,10 @@
 //! what the seam promises only for "soon" is waited for with [`eventually`]. A law that fails panics with
 //! what it expected, like any test.
 
+pub mod autoscaler;
 pub mod inquiry;
 pub mod ledger;
+pub mod metric;
 pub mod queue;
 pub mod sample;
 pub mod store;
@@ -33,6 +35,9 @@ pub trait Fixture: Send + Sync {
     /// Ends every process of the installation without warning, starts it again on what was durable, and
     /// answers the seams of the new one. Those answered before must not be used any more.
     async fn restart(&self) -> Backend;
+
+    /// Cuts every connection of the installation's processes, which go on. Nothing to do where there is none.
+    async fn cut(&self) {}
 
     /// Waits until the store has caught up with everything the ledger took so far. Nothing to do where the
     /// projection is part of the append.

@@ -7,6 +7,7 @@
 mod broker;
 mod inquiry;
 mod ledger;
+mod metric;
 mod projector;
 mod queue;
 mod redis;
@@ -27,11 +28,12 @@ use crate::store::{Store as _, StoreError};
 use broker::{Broker, BrokerState};
 use inquiry::RedisInquiries;
 use ledger::StreamLedger;
+use metric::RabbitMetrics;
 use projector::Projector;
 use queue::Queue;
 use redis::{Redis, RedisState};
 pub use settings::{BrokerSettings, DistributedSettings, RedisSettings, SettingsError};
-use store::RedisStore;
+use store::{RedisAutoscalers, RedisStore};
 
 /// Longest time a rebuild of the store is waited for; it goes on afterwards.
 const REBUILD_MAX: Duration = Duration::from_secs(15 * 60);
@@ -89,6 +91,8 @@ impl Distributed {
             ledger: self.parts.ledger.clone(),
             store: Arc::new(self.parts.store.clone()),
             inquiries: Arc::new(RedisInquiries::new(self.parts.redis.clone())),
+            autoscalers: Arc::new(RedisAutoscalers::new(self.parts.store.clone())),
+            metrics: Arc::new(RabbitMetrics::new(self.parts.broker.clone())),
         }
     }
 

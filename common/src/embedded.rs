@@ -1,9 +1,10 @@
 //! The embedded adapter: queue, ledger and store in one SQLite file, for `slipway up` and for tests; questions
-//! about what runs never leave the process.
+//! about what runs and metric events never leave the process.
 //!
 //! One thread writes and commits in groups; a few connections read. A job's acceptance, or any other event,
 //! reaches queue, ledger and projection in one transaction, so that projecting it again afterwards is a read.
 
+mod autoscaler;
 mod codec;
 mod fault;
 mod hints;
@@ -13,6 +14,7 @@ mod ledger;
 mod lists;
 mod live;
 mod log;
+pub(crate) mod metric;
 mod projection;
 mod queue;
 mod reader;
@@ -40,6 +42,7 @@ use crate::store::StoreError;
 use fault::Fault;
 use hints::Hints;
 use inquiry::Desk;
+use metric::Audience;
 use reader::Reader;
 pub use retention::Pruned;
 use writer::Writer;
@@ -161,6 +164,7 @@ struct Shared {
     settings: EmbeddedSettings,
     hints: Arc<Hints>,
     inquiries: Arc<Desk>,
+    metrics: Arc<Audience>,
 }
 
 impl Embedded {
@@ -185,6 +189,7 @@ impl Embedded {
             settings: settings.clone(),
             hints: Arc::default(),
             inquiries: Arc::default(),
+            metrics: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -197,11 +202,13 @@ impl Embedded {
             ledger: self.shared.clone(),
             store: self.shared.clone(),
             inquiries: self.shared.inquiries.clone(),
+            autoscalers: self.shared.clone(),
+            metrics: self.shared.metrics.clone(),
         }
     }
 
-    /// Voids all claims and leases: whoever held them has died with the previous owner of the folder. Jobs
-    /// become due at once, tokens go on growing. Answers how many claims there were.
+    /// Voids all claims and leases, and forgets which scalers were there: they have died with the previous
+    /// owner of the folder. Jobs become due at once, tokens go on growing. Answers how many claims there were.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -210,6 +217,7 @@ impl Embedded {
         let released = self.shared.writer.write(
             move |connection| {
                 lease::release_all(connection)?;
+                autoscaler::withdraw_all(connection)?;
                 queue::release_all(connection, now)
             },
             move || hints.job_due(),

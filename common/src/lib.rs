@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows HTTP, Git, containers or clusters, and no other member is depended upon.
 
+pub mod autoscaler;
 pub mod backend;
 pub mod config;
 pub mod contract;
@@ -12,6 +13,7 @@ pub mod failure;
 pub mod health;
 pub mod inquiry;
 pub mod ledger;
+pub mod metric;
 pub mod model;
 pub mod plant;
 pub mod process;

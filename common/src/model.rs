@@ -1,6 +1,7 @@
 //! The words of the design as types: ids, names, stages, requests, deployments, jobs, events.
 
 pub mod address;
+pub mod autoscaler;
 pub mod deployment;
 pub mod event;
 pub mod facts;

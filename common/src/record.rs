@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::autoscaler::{Autoscaler, Place, Wish};
 use crate::model::{CredentialName, Event, JobId};
 use crate::queue::Buried;
 use crate::secrets::Sealed;
@@ -27,6 +28,17 @@ pub enum Record {
         /// Name of the token.
         name: String,
     },
+    /// An autoscaler was set or changed.
+    AutoscalerStored(Box<Autoscaler>),
+    /// An autoscaler was deleted; the replica count stays as it is.
+    AutoscalerDeleted {
+        /// Where.
+        place: Place,
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody asked an autoscaler for a replica count.
+    ReplicasWished(Wish),
     /// A job was set aside.
     JobBuried(Buried),
     /// A job that was set aside is no more: it was queued again or discarded.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     route::App,
+    traffic::Meter,
     upstream::{Fitness, Lease, Upstream, UpstreamKey},
 };
 
@@ -16,6 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Backends {
     pub(crate) app: App,
+    /// Counts what comes for the deployment that serves.
+    pub(crate) meter: Arc<Meter>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     turn: AtomicUsize,
 }
@@ -34,8 +37,8 @@ pub(crate) enum NoBackend {
 }
 
 impl Backends {
-    pub(crate) fn new(app: App, upstreams: Vec<Arc<Upstream>>) -> Self {
-        Self { app, upstreams, turn: AtomicUsize::new(0) }
+    pub(crate) fn new(app: App, meter: Arc<Meter>, upstreams: Vec<Arc<Upstream>>) -> Self {
+        Self { app, meter, upstreams, turn: AtomicUsize::new(0) }
     }
 
     /// A place on the best replica that is not among `tried`.
@@ -81,13 +84,14 @@ mod tests {
             let replica = Replica {
                 container_id: port.to_string(),
                 name: format!("app-{port}"),
+                deployment: None,
                 address: ([127, 0, 0, 1], port).into(),
                 health: HealthCheck::Tcp,
             };
             Upstream::new(replica, Arc::new(settings.clone()), Metrics::default().port(4000))
         });
         let app = App { project: "shop".to_owned(), environment: "default".to_owned() };
-        Backends::new(app, upstreams.collect())
+        Backends::new(app, Meter::of(None), upstreams.collect())
     }
 
     #[test]
@@ -129,7 +133,7 @@ mod tests {
             NoBackend::AllTried
         );
         assert_eq!(
-            Backends::new(backends.app.clone(), Vec::new()).pick(&[]).unwrap_err(),
+            Backends::new(backends.app.clone(), Meter::of(None), Vec::new()).pick(&[]).unwrap_err(),
             NoBackend::NoReplicas
         );
     }

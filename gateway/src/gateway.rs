@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::{
-    DockerSource, GatewayError, GatewaySettings, GatewayStatus, RouteSource,
+    DockerSource, GatewayError, GatewaySettings, GatewayStatus, RouteSource, Traffic,
     manager::{Manager, Shared},
     source::{Snapshot, Watcher},
 };
@@ -64,6 +64,11 @@ impl GatewayHandle {
         self.shared.status()
     }
 
+    /// The requests of every deployment that serves.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        self.shared.traffic()
+    }
+
     /// A view of the status that outlives the handle.
     pub fn status_view(&self) -> StatusView {
         StatusView { shared: Arc::clone(&self.shared) }
@@ -82,7 +87,7 @@ impl GatewayHandle {
     }
 }
 
-/// Reads the status of a gateway, for a status page.
+/// Reads the status and the traffic of a gateway.
 #[derive(Debug, Clone)]
 pub struct StatusView {
     shared: Arc<Shared>,
@@ -92,5 +97,10 @@ impl StatusView {
     /// What the gateway routes at the moment.
     pub fn status(&self) -> GatewayStatus {
         self.shared.status()
+    }
+
+    /// The requests of every deployment that serves.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        self.shared.traffic()
     }
 }

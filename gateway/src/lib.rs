@@ -16,6 +16,7 @@ pub mod route;
 mod settings;
 mod source;
 mod status;
+mod traffic;
 mod upstream;
 
 pub use error::{GatewayError, SourceError};
@@ -23,3 +24,4 @@ pub use gateway::{Gateway, GatewayHandle, StatusView};
 pub use settings::GatewaySettings;
 pub use source::{RouteSource, docker::DockerSource};
 pub use status::{GatewayStatus, RouteStatus, UpstreamHealth, UpstreamStatus};
+pub use traffic::Traffic;

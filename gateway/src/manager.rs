@@ -20,9 +20,10 @@ use crate::{
     balance::Backends,
     listener::{self, Front},
     metrics::Metrics,
-    route::{App, Replica, Route},
+    route::{Replica, Route},
     settings::ms,
     source::Snapshot,
+    traffic::Meter,
     upstream::{Upstream, health},
 };
 
@@ -134,7 +135,7 @@ impl Manager {
         if let Some(known) = self.ports.get_mut(&port) {
             known.undeclared_since = None;
             let front = Arc::clone(&known.front);
-            return self.set_replicas(&front, &route.app, &route.replicas);
+            return self.set_replicas(&front, route);
         }
         if self.ports.len() >= self.shared.settings.listeners_max {
             if self.refused_ports.insert(port) {
@@ -148,18 +149,21 @@ impl Manager {
             Arc::clone(&self.shared.settings),
             self.shared.metrics.port(port),
             self.shared.feed.clone(),
-            Backends::new(route.app.clone(), Vec::new()),
+            Backends::new(route.app.clone(), Meter::of(route.deployment), Vec::new()),
         ));
-        self.set_replicas(&front, &route.app, &route.replicas);
+        self.set_replicas(&front, route);
         let listening = Listening::Refused { error: "not bound yet".to_owned(), retry_at: Instant::now() };
         self.ports.insert(port, Port { front, listening, undeclared_since: None });
     }
 
-    /// Gives a port its replicas; those it had already keep their connections and their health.
-    fn set_replicas(&mut self, front: &Front, app: &App, replicas: &[Replica]) {
+    /// Gives a port its replicas; those it had already keep their connections and their health, and a deployment keeps
+    /// its count.
+    fn set_replicas(&mut self, front: &Front, route: &Route) {
+        let Route { app, deployment, replicas } = route;
         let before = front.backends();
         let mut paired = before.upstreams.iter().zip(replicas);
-        let same = before.app == *app && before.upstreams.len() == replicas.len();
+        let same_owner = before.app == *app && before.meter.deployment == *deployment;
+        let same = same_owner && before.upstreams.len() == replicas.len();
         if same && paired.all(|(upstream, replica)| upstream.stands_for(replica)) {
             return;
         }
@@ -171,7 +175,8 @@ impl Manager {
         let gone = before.upstreams.iter().filter(|old| !upstreams.iter().any(|new| Arc::ptr_eq(old, new)));
         let gone: Vec<_> = gone.cloned().collect();
         info!(port = front.port, %app, replicas = upstreams.len(), leaving = gone.len(), "the replicas changed");
-        front.set_backends(Backends::new(app.clone(), upstreams));
+        let meter = if same_owner { Arc::clone(&before.meter) } else { Meter::of(*deployment) };
+        front.set_backends(Backends::new(app.clone(), meter, upstreams));
         self.retire(gone);
     }
 
@@ -195,8 +200,10 @@ impl Manager {
         let Some(known) = self.ports.get_mut(&port) else { return };
         let since = *known.undeclared_since.get_or_insert_with(Instant::now);
         let front = Arc::clone(&known.front);
-        let app = front.backends().app.clone();
-        self.set_replicas(&front, &app, &[]);
+        let before = front.backends();
+        let (app, deployment) = (before.app.clone(), before.meter.deployment);
+        // Requests that come in the grace time are still for the deployment that served.
+        self.set_replicas(&front, &Route { app: app.clone(), deployment, replicas: Vec::new() });
         if since.elapsed() < ms(self.shared.settings.listener_grace_ms) {
             return;
         }

@@ -96,6 +96,7 @@ enum Outcome {
 
 impl Exchange<'_> {
     async fn run(&self, mut request: Request<RequestBody>, replayable: bool) -> Result<Answer, Refusal> {
+        self.front.backends().meter.arrived();
         let mut refused = Vec::new();
         for attempt in 0..self.front.settings.attempts_max {
             let lease = self.pick(&refused).await?;
@@ -145,6 +146,7 @@ impl Exchange<'_> {
 
     async fn wait_for_others(&self, refused: &[UpstreamKey]) -> Result<Lease, NoBackend> {
         let deadline = Instant::now() + ROUTES_LATE_MAX;
+        let _waiting = self.front.backends().meter.waits();
         loop {
             sleep(ROUTES_LOOK_INTERVAL).await;
             match self.front.backends().pick(refused) {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
+use slipway_common::model::DeploymentId;
 pub use slipway_common::model::label::{self, RoutingState};
 
 #[cfg(test)]
@@ -76,6 +77,8 @@ pub struct Replica {
     pub container_id: String,
     /// Name of its container.
     pub name: String,
+    /// The deployment that made it, when its label says so.
+    pub deployment: Option<DeploymentId>,
     /// Where it listens.
     pub address: SocketAddr,
     /// How it is checked.
@@ -87,6 +90,8 @@ pub struct Replica {
 pub struct Route {
     /// Owner of the port.
     pub app: App,
+    /// The deployment that requests are for: the newest that serves, else the newest there is.
+    pub deployment: Option<DeploymentId>,
     /// Replicas that may get requests; empty while all of them start, drain or are stopped.
     pub replicas: Vec<Replica>,
 }
@@ -153,8 +158,8 @@ impl RouteTable {
         };
         for (app, claim) in claims {
             if app == owner {
-                let replicas = self.replicas(&claim);
-                self.routes.insert(port, Route { app, replicas });
+                let (deployment, replicas) = (claim.deployment(), self.replicas(&claim));
+                self.routes.insert(port, Route { app, deployment, replicas });
             } else {
                 self.conflicts.push(Conflict { port, owner: owner.clone(), refused: app });
             }
@@ -163,12 +168,7 @@ impl RouteTable {
 
     fn replicas(&mut self, claim: &Claim<'_>) -> Vec<Replica> {
         let mut replicas = Vec::new();
-        for container in &claim.containers {
-            if container.activity != Activity::Running
-                || RoutingState::of_name(&container.name) != RoutingState::Serving
-            {
-                continue;
-            }
+        for container in claim.containers.iter().filter(|container| serves(container)) {
             match replica(container) {
                 Ok(replica) => replicas.push(replica),
                 Err(reason) => self.reject(container, reason),
@@ -199,6 +199,15 @@ impl Claim<'_> {
         self.containers.iter().any(|container| container.activity != Activity::Ended)
     }
 
+    /// In a rollout two serve for a moment: the older one is about to go.
+    fn deployment(&self) -> Option<DeploymentId> {
+        let newest = self.containers.iter().max_by_key(|container| {
+            let is_alive = container.activity != Activity::Ended;
+            (serves(container), is_alive, container.created_unix_s)
+        });
+        newest.and_then(|container| deployment(container))
+    }
+
     fn oldest_unix_s(&self) -> i64 {
         self.containers.iter().map(|container| container.created_unix_s).min().unwrap_or(i64::MAX)
     }
@@ -227,7 +236,22 @@ fn replica(container: &Container) -> Result<Replica, String> {
         Some(path) if is_request_path(path) => HealthCheck::Http { path: path.clone() },
         Some(_) => return Err(format!("label {} is not a request path", label::HEALTH_PATH)),
     };
-    Ok(Replica { container_id: container.id.clone(), name: container.name.clone(), address, health })
+    Ok(Replica {
+        container_id: container.id.clone(),
+        name: container.name.clone(),
+        deployment: deployment(container),
+        address,
+        health,
+    })
+}
+
+fn serves(container: &Container) -> bool {
+    container.activity == Activity::Running && RoutingState::of_name(&container.name) == RoutingState::Serving
+}
+
+/// Nothing for a label that is no id: requests are routed all the same, and only not counted for anybody.
+fn deployment(container: &Container) -> Option<DeploymentId> {
+    container.labels.get(label::DEPLOYMENT)?.parse().ok()
 }
 
 fn ip(container: &Container) -> Result<IpAddr, String> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use slipway_common::model::DeploymentId;
 use tokio::time::Instant;
 
 use crate::{
@@ -38,6 +39,10 @@ pub struct RouteStatus {
     pub port: u16,
     /// Its owner.
     pub app: App,
+    /// The deployment that requests are for.
+    pub deployment: Option<DeploymentId>,
+    /// Requests that have arrived for it.
+    pub arrivals_total: u64,
     /// Whether clients can connect.
     pub listening: bool,
     /// Why they cannot.
@@ -108,6 +113,8 @@ fn route(port: u16, view: PortView) -> RouteStatus {
     RouteStatus {
         port,
         app: backends.app.clone(),
+        deployment: backends.meter.deployment,
+        arrivals_total: backends.meter.arrivals_total(),
         listening: view.bind_error.is_none(),
         bind_error: view.bind_error,
         upstreams: backends.upstreams.iter().map(|upstream| self::upstream(upstream)).collect(),

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -60,6 +60,7 @@ pub struct Rule {
 
 #[derive(Debug, Default)]
 struct Plan {
+    answers: Vec<(String, Value)>,
     rules: Vec<Rule>,
     met: u32,
 }
@@ -149,6 +150,14 @@ impl ApiFaults {
         lock(&self.plan).rules.push(rule);
     }
 
+    /// Answers requests whose path contains `path` with `body` from now on, in place of the API server or of what it would
+    /// ask, and of an earlier answer to them.
+    pub fn answer_with(&self, path: &str, body: Value) {
+        let mut plan = lock(&self.plan);
+        plan.answers.retain(|(known, _)| known != path);
+        plan.answers.push((path.to_owned(), body));
+    }
+
     /// How many requests were spoilt.
     #[must_use]
     pub fn met(&self) -> u32 {
@@ -192,6 +201,9 @@ async fn accept(listener: TcpListener, face: Arc<Mutex<Face>>, upstream: Upstrea
 
 impl Upstream {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Some(body) = self.answer_for(&request) {
+            return whole(&body);
+        }
         match self.fault_for(&request) {
             Some(Fault::Status { code, retry_after_s }) => status(code, retry_after_s),
             Some(Fault::AnswerLost { code }) => {
@@ -201,6 +213,12 @@ impl Upstream {
             Some(Fault::Hang) => std::future::pending().await,
             None => self.pass_on(request).await.unwrap_or_else(|_| status(502, None)),
         }
+    }
+
+    fn answer_for(&self, request: &Request<Incoming>) -> Option<Value> {
+        let plan = lock(&self.plan);
+        let known = plan.answers.iter().find(|(path, _)| request.uri().path().contains(path));
+        known.map(|(_, body)| body.clone())
     }
 
     fn fault_for(&self, request: &Request<Incoming>) -> Option<Fault> {
@@ -238,6 +256,14 @@ impl Upstream {
         let frames = answer.bytes_stream().map_ok(Frame::data).map_err(Into::into);
         Ok(response.body(StreamBody::new(frames).boxed())?)
     }
+}
+
+/// A good answer.
+fn whole(body: &Value) -> Response<Body> {
+    let mut response = Response::new(Full::from(body.to_string()).map_err(|never| match never {}).boxed());
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    response
 }
 
 /// An answer as the API server gives it for this status.

@@ -1,5 +1,5 @@
-//! The distributed form as real processes: any number of `slipway-api` and `slipway-worker` over one RabbitMQ and one
-//! Redis, each with the means to kill, freeze, end and start it again.
+//! The distributed form as real processes: any number of `slipway-api`, `slipway-worker` and `slipway-scaler` over one
+//! RabbitMQ and one Redis, each with the means to kill, freeze, end and start it again.
 
 mod client;
 mod halt;
@@ -32,6 +32,8 @@ pub struct DistributedOptions {
     pub apis: usize,
     /// Worker processes.
     pub workers: usize,
+    /// Scaler processes.
+    pub scalers: usize,
     /// RabbitMQ, or lines to it.
     pub broker_urls: Vec<String>,
     /// Redis, or a line to it.
@@ -51,6 +53,7 @@ impl DistributedOptions {
         Self {
             apis: 1,
             workers: 1,
+            scalers: 0,
             broker_urls,
             redis_url,
             prefix: String::new(),
@@ -73,6 +76,13 @@ impl DistributedOptions {
         self
     }
 
+    /// With so many scalers.
+    #[must_use]
+    pub fn scalers(mut self, scalers: usize) -> Self {
+        self.scalers = scalers;
+        self
+    }
+
     /// With an environment variable for every process.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
@@ -86,6 +96,7 @@ impl DistributedOptions {
 pub struct DistributedSlipway {
     apis: Vec<SlipwayPart>,
     workers: Vec<SlipwayPart>,
+    scalers: Vec<SlipwayPart>,
     prefix: String,
     token: String,
     _folder: PrivateFolder,
@@ -98,8 +109,8 @@ impl DistributedSlipway {
     /// When a program cannot be built or a process does not become ready; with its log.
     pub async fn start(options: DistributedOptions) -> anyhow::Result<Self> {
         let slipway = Self::start_apis(options).await?;
-        for worker in &slipway.workers {
-            worker.start().await?;
+        for part in slipway.workers.iter().chain(&slipway.scalers) {
+            part.start().await?;
         }
         slipway.wait_ready(READY_TIMEOUT).await?;
         Ok(slipway)
@@ -134,7 +145,14 @@ impl DistributedSlipway {
         let workers = (0..options.workers)
             .map(|index| part(format!("worker-{index}"), &worker))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut slipway = Self { apis, workers, prefix, token: String::new(), _folder: folder };
+        let scalers = match options.scalers {
+            0 => Vec::new(),
+            count => {
+                let scaler = Program::Scaler.path().await?;
+                (0..count).map(|index| part(format!("scaler-{index}"), &scaler)).collect::<Result<_, _>>()?
+            }
+        };
+        let mut slipway = Self { apis, workers, scalers, prefix, token: String::new(), _folder: folder };
         for api in &slipway.apis {
             api.start().await?;
             api.wait_ready(READY_TIMEOUT).await?;
@@ -169,7 +187,7 @@ impl DistributedSlipway {
     /// # Errors
     /// When one does not in time; with its log.
     pub async fn wait_ready(&self, longest: Duration) -> anyhow::Result<()> {
-        for part in self.apis.iter().chain(&self.workers).filter(|part| part.is_running()) {
+        for part in self.parts().filter(|part| part.is_running()) {
             part.wait_ready(longest).await?;
         }
         Ok(())
@@ -191,9 +209,17 @@ impl DistributedSlipway {
         self.workers.get(index).with_context(|| format!("there is no worker {index}"))
     }
 
+    /// A scaler process.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn scaler_process(&self, index: usize) -> anyhow::Result<&SlipwayPart> {
+        self.scalers.get(index).with_context(|| format!("there is no scaler {index}"))
+    }
+
     /// Every process.
     pub fn parts(&self) -> impl Iterator<Item = &SlipwayPart> {
-        self.apis.iter().chain(&self.workers)
+        self.apis.iter().chain(&self.workers).chain(&self.scalers)
     }
 
     /// A client of one process of the API, with the first token.

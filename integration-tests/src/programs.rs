@@ -19,6 +19,8 @@ pub enum Program {
     Worker,
     /// `slipway-gateway`; named by `SLIPWAY_GATEWAY_BIN`.
     Gateway,
+    /// `slipway-scaler`; named by `SLIPWAY_SCALER_BIN`.
+    Scaler,
 }
 
 impl Program {
@@ -29,6 +31,7 @@ impl Program {
             Self::Api => ["SLIPWAY_API_BIN", "slipway-api", "slipway-api"],
             Self::Worker => ["SLIPWAY_WORKER_BIN", "slipway-worker", "slipway-worker"],
             Self::Gateway => ["SLIPWAY_GATEWAY_BIN", "slipway-gateway", "slipway-gateway"],
+            Self::Scaler => ["SLIPWAY_SCALER_BIN", "slipway-scaler", "slipway-scaler"],
         }
     }
 

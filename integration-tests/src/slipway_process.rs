@@ -147,6 +147,17 @@ impl SlipwayProcess {
         Self::start_in(self.folder, settings, variables).await
     }
 
+    /// `kill -9`, then another start on the same data.
+    ///
+    /// # Errors
+    /// When it cannot be killed, or does not become ready.
+    pub async fn kill_and_start(&mut self, settings: &str, variables: &[(&str, &str)]) -> anyhow::Result<()> {
+        self.kill().await?;
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir()?);
+        *self = Self::start_in(folder, settings, variables).await?;
+        Ok(())
+    }
+
     /// One request with the first token; answers status and body.
     ///
     /// # Errors

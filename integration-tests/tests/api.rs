@@ -3,6 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
+#[path = "api/autoscaler_streams.rs"]
+mod autoscaler_streams;
+#[path = "api/autoscalers.rs"]
+mod autoscalers;
+#[path = "api/client.rs"]
+mod client;
 #[path = "api/conformity.rs"]
 mod conformity;
 #[path = "api/dead.rs"]
@@ -17,6 +23,8 @@ mod fuzz;
 mod hostile;
 #[path = "api/idempotency.rs"]
 mod idempotency;
+#[path = "api/metric_events.rs"]
+mod metric_events;
 #[path = "api/pods.rs"]
 mod pods;
 #[path = "api/pressure.rs"]

@@ -17,9 +17,10 @@ use tokio::process::Command;
 /// Longest wait for one help text.
 const HELP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Commands of `slipway` that have commands of their own.
-const COMMAND_GROUPS: [&str; 4] = ["admin", "credentials", "dead", "tokens"];
+const COMMAND_GROUPS: [&str; 5] = ["admin", "autoscaler", "credentials", "dead", "tokens"];
 /// Where sources may state an error code or the name of a test.
-const SOURCE_FOLDERS: [&str; 6] = ["api", "cli", "common", "gateway", "integration-tests", "worker"];
+const SOURCE_FOLDERS: [&str; 7] =
+    ["api", "cli", "common", "gateway", "integration-tests", "scaler", "worker"];
 
 /// The folder of the workspace.
 fn root() -> PathBuf {

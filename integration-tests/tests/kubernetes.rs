@@ -17,6 +17,10 @@ mod logs;
 mod moved;
 #[path = "kubernetes/rights.rs"]
 mod rights;
+#[path = "kubernetes/scaler.rs"]
+mod scaler;
+#[path = "kubernetes/scaler_processes.rs"]
+mod scaler_processes;
 #[path = "kubernetes/world.rs"]
 mod world;
 

@@ -4,23 +4,24 @@
 
 mod blind;
 mod budget;
-mod clamp;
+
 mod controller;
-mod decision;
+
 mod estimator;
 mod fleet;
 mod forward;
 mod hold;
 mod integrator;
 mod kabernetes;
+mod observation;
 mod shape;
 mod standard;
 mod tuning;
 
-pub use clamp::{Clamp, Clamps};
 pub use controller::Controller;
-pub use decision::{Decision, Observation, Reason, Terms};
 pub use kabernetes::{KabernetesGains, KabernetesLaw};
+pub use observation::Observation;
+pub use slipway_common::model::autoscaler::{Clamp, Clamps, Decision, Reason, Terms};
 pub use standard::StandardLaw;
 pub use tuning::Tuning;
 

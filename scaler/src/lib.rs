@@ -1,10 +1,17 @@
-//! Slipway's autoscaler: from samples of CPU use to a replica count, and why; and the simulator that says how good
-//! that is. Pure: no clock, no I/O; `now` is an argument.
+//! Slipway's autoscaler: from samples of CPU use to a replica count, and why; the service that does so for the
+//! deployments of an installation; and the simulator that says how good that is. `control`, `demand`, `replay` and `sim`
+//! are pure: no clock, no I/O; `now` is an argument.
 
 pub mod control;
 pub mod demand;
+pub mod docker;
+pub mod kubernetes;
 pub mod number;
-pub mod settings;
+pub mod replay;
+pub mod service;
 pub mod sim;
+pub mod target;
 
-pub use settings::{AutoscalerSettings, Fraction, Gain, Replicas, SettingsError};
+pub use service::{Scaler, ScalerHandle, ScalerSettings};
+pub use slipway_common::model::autoscaler::settings;
+pub use slipway_common::model::autoscaler::{AutoscalerSettings, Fraction, Gain, Replicas, SettingsError};

@@ -1,6 +1,5 @@
-//! `slipway-scaler`: a process of the distributed form, a check of an autoscaler's settings, and the simulator. The
-//! control loop is not part of this version: the process does its share of keeping the store in line with the ledger, says how it is,
-//! and holds every replica count.
+//! `slipway-scaler`: a scaler as a process of its own, on RabbitMQ and Redis, of which any number may run; a check of an
+//! autoscaler's settings; and the simulator.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -8,19 +7,17 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use slipway_common::health::Liveness;
 use slipway_common::process::{self, ProcessError, Startup, Work};
-use slipway_scaler::AutoscalerSettings;
 use slipway_scaler::settings::RawSettings;
 use slipway_scaler::sim::command::{SimulateArgs, simulate};
+use slipway_scaler::{AutoscalerSettings, Scaler, ScalerSettings};
 
 /// Largest settings file that is read.
 const SETTINGS_MAX_BYTES: u64 = 64 * 1024;
 
-/// Runs beside API and workers, and checks the settings of an autoscaler.
+/// Keeps deployments that have an autoscaler at their size.
 ///
-/// The control loop, which reads metrics and sets replica counts, is not part of this version: replica counts stay as
-/// they are.
+/// Runs beside API and workers. Any number may run: they share the deployments among them.
 #[derive(Debug, Parser)]
 #[command(name = "slipway-scaler", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -75,13 +72,14 @@ async fn run(cli: &Cli) -> Result<u8, ProcessError> {
         return process::probe(&startup.config).await.map(|()| 0);
     }
     startup.start_logs()?;
-    process::serve("slipway-scaler", &startup, 0, async |_backend, stop| {
-        tracing::info!("there is no control loop in this version: replica counts are held");
+    let settings = ScalerSettings::from_config(&startup.config);
+    process::serve("slipway-scaler", &startup, 0, async |backend, stop| {
+        let scaler = Scaler::start(&settings, backend, &stop);
         Ok(Work {
-            liveness: Liveness::default(),
-            metrics: Box::new(String::new),
+            liveness: scaler.liveness().clone(),
+            metrics: Box::new(scaler.metrics()),
             unready: Box::new(Vec::new),
-            stopped: Box::pin(async move { stop.cancelled().await }),
+            stopped: Box::pin(scaler.stopped()),
         })
     })
     .await

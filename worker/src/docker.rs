@@ -15,8 +15,8 @@ pub mod observe;
 pub mod scope;
 
 pub use apply::{
-    Applied, ApplySpec, DrainPolicy, GatewayPort, HealthCheck, PortRange, Resources, RestartPolicy, Support,
-    apply, gateway_port, port_is_free, stop,
+    Applied, ApplySpec, DrainPolicy, GatewayPort, HealthCheck, PortRange, REPLICAS_MAX, Resources,
+    RestartPolicy, Support, apply, gateway_port, port_is_free, stop,
 };
 pub use build::{BuildLimits, BuildRequest, Built, build};
 pub use engine::{Engine, EngineSettings, EngineVersion};

@@ -3,7 +3,6 @@
 //! Every object carries Slipway's labels and one field manager; an inventory in the namespace says which objects belong to
 //! the deployment there. What is neither labelled nor in the inventory is never touched.
 
-pub mod access;
 mod address;
 pub mod apply;
 pub mod cluster;
@@ -13,8 +12,6 @@ mod events;
 pub mod health;
 pub mod inventory;
 pub mod kind;
-pub mod labels;
-pub mod names;
 mod observe;
 pub(crate) mod pods;
 pub mod render;
@@ -23,11 +20,11 @@ pub mod state;
 pub mod wanted;
 pub mod watch;
 
-pub use access::Access;
 pub use apply::{Applied, Place, Progress, advance, put, stop};
 pub use cluster::Cluster;
 pub use error::KubernetesError;
 pub use observe::{Judged, Looked, live_state, owner};
 pub use settings::{ClusterSettings, Expose, PodSecurity, Tls};
+pub use slipway_cluster::{Access, labels, names};
 pub use wanted::{PullCredential, Support, Variables, Wanted};
 pub use watch::{Interest, Watch};

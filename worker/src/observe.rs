@@ -2,6 +2,7 @@
 //! deployment in service degrades or recovers. What others have changed it has repaired, where the target wants that.
 //! Of several workers one observes at a time, under a lease.
 
+mod ordered;
 mod repair;
 
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use slipway_common::model::autoscaler::Place;
 use slipway_common::model::{
     Deployment, DeploymentId, DeploymentState, Event, EventKind, LiveReplica, LiveState, WorkerId,
 };
@@ -17,16 +19,19 @@ use slipway_common::store::{DeploymentFilter, Page, StoreError};
 use slipway_common::telemetry::chain;
 use tokio_util::sync::CancellationToken;
 
+use self::ordered::Ordered;
 use self::repair::Repairs;
 use crate::docker::{self, Scope, labels::RoutingState};
 use crate::kubernetes::{self, Judged, Looked, names};
-use crate::stage::{StageError, Tools};
+use crate::stage::{StageError, Tools, size};
 use crate::targets::Target;
 
 /// An unchanged observation is stored again after this long, so that its age shows that somebody still looks.
 const REFRESH: SignedDuration = SignedDuration::from_secs(10);
 /// Deployments read from the store at once.
 const PAGE_SIZE: u32 = 100;
+/// How long an order may lie before the first replica of it is begun: a job may be at work in the same place.
+const ORDER_PAUSE: Duration = Duration::from_secs(30);
 
 /// What the observer leases, so that a change is said once.
 const LEASE: &str = "observe";
@@ -40,6 +45,8 @@ struct Known {
     live: Option<LiveState>,
     /// What was found of drift.
     judged: Judged,
+    /// How many replicas were ordered.
+    ordered: Ordered,
     /// The repairs that were asked for.
     repairs: Repairs,
 }
@@ -101,14 +108,14 @@ async fn in_service(tools: &Tools) -> Result<Vec<Deployment>, StoreError> {
 
 /// Looks at one deployment. When the engine cannot be read, the last observation stays and shows its age.
 async fn look_at(tools: &Tools, deployment: &Deployment, known: &mut Known) {
-    let live = match live_state(tools, deployment, &mut known.judged).await {
-        Ok(live) => live,
+    let (live, due) = match looked(tools, deployment, known).await {
+        Ok(looked) => looked,
         Err(error) => {
             tracing::debug!(deployment = %deployment.id, error = chain(&error), "the target could not be read");
             return;
         }
     };
-    if let Some(kind) = transition(deployment, &live) {
+    if let Some(kind) = transition(deployment.state, &live, due) {
         let Some(job) = deployment.latest_job() else { return };
         tracing::info!(deployment = %deployment.id, event = kind.name(), "the deployment changed");
         let event = Event::of_request(deployment.id, job.id, live.observed_at, kind);
@@ -148,10 +155,10 @@ fn is_same(last: &LiveState, new: &LiveState) -> bool {
     age < REFRESH && LiveState { observed_at: last.observed_at, ..new.clone() } == *last
 }
 
-/// The event that brings the deployment's state in line with what was observed, if it is not. Pure.
-fn transition(deployment: &Deployment, live: &LiveState) -> Option<EventKind> {
-    let complete = live.replicas_serving >= live.replicas_wanted;
-    match (deployment.state, complete) {
+/// The event that brings the deployment's state in line with what was observed, if it is not; `due` replicas must serve.
+/// Pure.
+fn transition(state: DeploymentState, live: &LiveState, due: u32) -> Option<EventKind> {
+    match (state, live.replicas_serving >= due) {
         (DeploymentState::Active, false) => {
             let reason = format!("{} of {} replicas serve", live.replicas_serving, live.replicas_wanted);
             Some(EventKind::Degraded { reason })
@@ -161,14 +168,47 @@ fn transition(deployment: &Deployment, live: &LiveState) -> Option<EventKind> {
     }
 }
 
-/// Reads what runs of the deployment on its target.
+/// What runs of the deployment, and how many replicas must serve.
+async fn looked(
+    tools: &Tools,
+    deployment: &Deployment,
+    known: &mut Known,
+) -> Result<(LiveState, u32), StageError> {
+    let (live, leaving) = live_state(tools, deployment, &mut known.judged).await?;
+    let now = Instant::now();
+    if known.ordered.is_unknown() {
+        let place = Place::of(deployment);
+        let asked = deployment.spec.replicas;
+        let is_scaled = size(tools.backend.autoscalers.as_ref(), &place, asked).await?.is_scaled;
+        known.ordered.note(first_due(deployment.state, is_scaled, &live), now);
+    }
+    known.ordered.note(live.replicas_wanted, now);
+    let grace = Duration::from_millis(deployment.spec.health.deadline_ms).saturating_add(ORDER_PAUSE);
+    // What takes the place of a degraded deployment does not mend it.
+    let leaving = if deployment.state == DeploymentState::Active { leaving } else { 0 };
+    let due = known.ordered.due(grace, now).saturating_sub(leaving);
+    Ok((live, due))
+}
+
+/// How many replicas must serve at the first look. Nobody knows when an autoscaler ordered what is there, perhaps a moment
+/// ago; so what serves is taken for enough, for as long as replicas may take to come up. That none serves is not. Pure.
+fn first_due(state: DeploymentState, is_scaled: bool, live: &LiveState) -> u32 {
+    if is_scaled && state == DeploymentState::Active {
+        live.replicas_serving.max(1).min(live.replicas_wanted)
+    } else {
+        live.replicas_wanted
+    }
+}
+
+/// Reads what runs of the deployment on its target, and how many replicas are being taken away there on purpose: by a
+/// scaler, which says so a moment later, or by a job that has put something else in their place.
 async fn live_state(
     tools: &Tools,
     deployment: &Deployment,
     judged: &mut Judged,
-) -> Result<LiveState, StageError> {
+) -> Result<(LiveState, u32), StageError> {
     match tools.target(&deployment.target)? {
-        Target::Docker => Ok(on_docker(tools, deployment).await?),
+        Target::Docker => on_docker(tools, deployment).await,
         Target::Kubernetes(target) => {
             let namespace = names::namespace(&deployment.project.slug, &deployment.environment);
             let app = names::app(&deployment.project.slug);
@@ -179,21 +219,24 @@ async fn live_state(
                 replicas: deployment.spec.replicas,
                 is_settled: is_settled(deployment),
             };
-            Ok(kubernetes::live_state(target.place(), &looked, judged).await?)
+            Ok((kubernetes::live_state(target.place(), &looked, judged).await?, 0))
         }
     }
 }
 
-async fn on_docker(tools: &Tools, deployment: &Deployment) -> Result<LiveState, docker::DockerError> {
+async fn on_docker(tools: &Tools, deployment: &Deployment) -> Result<(LiveState, u32), StageError> {
+    let (place, asked) = (Place::of(deployment), deployment.spec.replicas);
+    let size = size(tools.backend.autoscalers.as_ref(), &place, asked).await?;
     let engine = docker::Engine::connect(&tools.settings.docker.engine)?;
     let scope = Scope::new(deployment.project.slug.as_str(), deployment.environment.as_str())?;
     let seen = docker::observe(&engine, &scope, docker::observe::Usage::Skip).await?;
     let id = deployment.id.to_string();
-    let replicas: Vec<LiveReplica> =
-        seen.replicas.iter().filter(|replica| replica.deployment == id).map(view).collect();
+    let own = || seen.replicas.iter().filter(|replica| replica.deployment == id);
+    let leaving = own().filter(|replica| replica.routing == RoutingState::Draining).count();
+    let replicas: Vec<LiveReplica> = own().map(view).collect();
     let serving = replicas.iter().filter(|replica| replica.serving).count();
-    Ok(LiveState {
-        replicas_wanted: deployment.spec.replicas,
+    let live = LiveState {
+        replicas_wanted: size.at_most(docker::REPLICAS_MAX),
         replicas_updated: None,
         replicas_serving: u32::try_from(serving).unwrap_or(u32::MAX),
         replicas,
@@ -201,7 +244,8 @@ async fn on_docker(tools: &Tools, deployment: &Deployment) -> Result<LiveState, 
         events: Vec::new(),
         drift: Vec::new(),
         observed_at: Timestamp::now(),
-    })
+    };
+    Ok((live, u32::try_from(leaving).unwrap_or(u32::MAX)))
 }
 
 fn view(replica: &docker::LiveReplica) -> LiveReplica {
@@ -217,3 +261,6 @@ fn view(replica: &docker::LiveReplica) -> LiveReplica {
         reason: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -254,7 +254,7 @@ fn cluster_settings(name: &TargetName, cluster: &KubernetesConfig) -> Result<Clu
     };
     Ok(ClusterSettings {
         name: name.clone(),
-        access: access(cluster),
+        access: Access::of_config(cluster),
         expose: match cluster.expose {
             ExposeConfig::Ingress => Expose::Ingress,
             ExposeConfig::LoadBalancer => Expose::LoadBalancer,
@@ -280,19 +280,4 @@ fn cluster_settings(name: &TargetName, cluster: &KubernetesConfig) -> Result<Clu
         drain: Duration::from_secs(cluster.drain_s),
         stop_grace: Duration::from_secs(cluster.stop_grace_s),
     })
-}
-
-/// How the API server is reached; the configuration names exactly one way.
-fn access(cluster: &KubernetesConfig) -> Access {
-    let path = |text: &String| Some(PathBuf::from(text)).filter(|_| !text.is_empty());
-    if let Some(kubeconfig) = path(&cluster.kubeconfig) {
-        let context = Some(cluster.context.clone()).filter(|context| !context.is_empty());
-        return Access::Kubeconfig { path: kubeconfig, context };
-    }
-    match path(&cluster.token_file) {
-        Some(token_file) => {
-            Access::Server { server: cluster.server.clone(), ca_file: path(&cluster.ca_file), token_file }
-        }
-        None => Access::InCluster,
-    }
 }

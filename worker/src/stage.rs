@@ -35,6 +35,8 @@ use crate::settings::WorkerSettings;
 use crate::targets::{Target, Targets};
 use crate::template::TemplateError;
 
+pub(crate) use self::apply::replicas::size;
+
 /// Pause before a stage that waits for what does not depend on it is taken up again.
 pub(crate) const OPEN_PAUSE: Duration = Duration::from_secs(5);
 

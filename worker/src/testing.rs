@@ -6,10 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use slipway_common::Backend;
+use slipway_common::autoscaler::{Autoscalers, Entry};
 use slipway_common::config::Config;
 use slipway_common::contract::sample;
 use slipway_common::embedded::{Embedded, EmbeddedSettings};
 use slipway_common::ledger::{Ledger, LedgerError, Offset};
+use slipway_common::model::autoscaler::{AutoscalerState, DecisionEntry, Observed, Place};
 use slipway_common::model::{
     CredentialName, Deployment, DeploymentId, DeploymentState, EnvironmentName, Event, Job, JobId,
     JobMessage, LiveState, ProjectSlug, Stage, WorkerId,
@@ -33,6 +35,7 @@ pub(crate) struct Installation {
     pub(crate) store: Arc<Flaky<dyn Store>>,
     pub(crate) queue: Arc<Flaky<dyn JobQueue>>,
     pub(crate) ledger: Arc<Flaky<dyn Ledger>>,
+    pub(crate) autoscalers: Arc<Flaky<dyn Autoscalers>>,
     pub(crate) data: tempfile::TempDir,
     _embedded: Embedded,
 }
@@ -43,14 +46,17 @@ impl Installation {
         let embedded = Embedded::open(data.path(), &EmbeddedSettings::default()).unwrap();
         let real = embedded.backend();
         let (store, queue) = (Flaky::over(real.store), Flaky::over(real.queue));
+        let autoscalers = Flaky::over(real.autoscalers);
         let ledger: Arc<Flaky<dyn Ledger>> = Flaky::over(Arc::new(ListLedger::default()));
         let backend = Backend {
             store: store.clone(),
             queue: queue.clone(),
             ledger: ledger.clone(),
             inquiries: real.inquiries,
+            autoscalers: autoscalers.clone(),
+            metrics: real.metrics,
         };
-        Self { backend, store, queue, ledger, data, _embedded: embedded }
+        Self { backend, store, queue, ledger, autoscalers, data, _embedded: embedded }
     }
 
     /// A job that was accepted.
@@ -208,4 +214,19 @@ flaky! {
     fn tokens() -> Vec<StoredToken>;
     fn count_by_state() -> Vec<(DeploymentState, u64)>;
     fn check() -> ();
+}
+
+flaky! {
+    Autoscalers, StoreError {}
+    fn all() -> Vec<Entry>;
+    fn autoscaler(place: &Place) -> Option<Entry>;
+    fn put_states(states: &[(Place, AutoscalerState)]) -> ();
+    fn state(place: &Place) -> Option<AutoscalerState>;
+    fn append_decisions(decisions: &[(Place, DecisionEntry)]) -> ();
+    fn decisions(place: &Place, after: u64, limit: usize) -> Vec<(u64, DecisionEntry)>;
+    fn newest_decisions(place: &Place, limit: usize) -> Vec<(u64, DecisionEntry)>;
+    fn append_observed(place: &Place, observed: &[Observed]) -> ();
+    fn observed(place: &Place, since: Timestamp) -> Vec<Observed>;
+    fn announce(name: &str, ttl: Duration, now: Timestamp) -> Vec<String>;
+    fn withdraw(name: &str) -> ();
 }

@@ -1,6 +1,7 @@
-//! Deployments: accept, list, show, stop, cancel, retry, roll back, follow, look at what runs.
+//! Deployments: accept, list, show, stop, cancel, retry, roll back, follow, look at what runs, keep at a size.
 
 pub(crate) mod actions;
+pub(crate) mod autoscaler;
 pub(crate) mod create;
 pub(crate) mod events;
 pub(crate) mod list;

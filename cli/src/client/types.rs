@@ -1,10 +1,16 @@
 //! The server's answers as far as the client reads them. Fields that a newer server adds are ignored, and all but the
 //! names of things are optional, so that client and server may be of different versions.
 
+mod autoscaler;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use slipway_common::failure::Failure;
 use slipway_common::model::{Facts, JobState, LiveEvent, LiveState, Stage, StageReport};
+
+pub(crate) use autoscaler::{
+    AutoscalerDecisionView, AutoscalerStateView, AutoscalerView, ObservedView, WishAccepted,
+};
 
 /// The answer to an accepted request: which deployment, and which job moves it.
 #[derive(Debug, Clone, Deserialize)]

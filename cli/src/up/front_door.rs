@@ -7,10 +7,13 @@ use async_trait::async_trait;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 use slipway_api::{Ailment, Companion};
+use slipway_common::metric::Metrics;
 use slipway_common::telemetry::chain;
 use slipway_gateway::{Gateway, GatewaySettings};
 use slipway_worker::docker::{Engine, EngineSettings};
 use tokio_util::sync::CancellationToken;
+
+use super::traffic;
 
 /// Pause between two looks for an engine whose socket does not exist yet.
 const ENGINE_PAUSE: Duration = Duration::from_secs(2);
@@ -39,20 +42,22 @@ impl Companion for FrontDoor {
     }
 }
 
-/// Runs the gateway until `shutdown`, and until requests under way are done.
+/// Runs the gateway until `shutdown`, and until requests under way are done. Its traffic is told through `metrics`.
 pub(crate) async fn run(
     settings: GatewaySettings,
     engine: EngineSettings,
     front_door: FrontDoor,
+    metrics: Arc<dyn Metrics>,
     shutdown: CancellationToken,
 ) {
     let Some(engine) = wait_for(&engine, &shutdown).await else { return };
-    match Gateway::start(settings, engine.docker().clone(), shutdown).await {
+    match Gateway::start(settings, engine.docker().clone(), shutdown.clone()).await {
         Ok(gateway) => {
             let mut registry = Registry::default();
             gateway.register_metrics(&mut registry);
             front_door.metrics.get_or_init(|| registry);
-            gateway.stopped().await;
+            let telling = traffic::run(gateway.status_view(), metrics, shutdown);
+            tokio::join!(gateway.stopped(), telling);
         }
         Err(error) => tracing::error!(error = %chain(&error), "the gateway could not be started"),
     }

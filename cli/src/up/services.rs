@@ -12,6 +12,7 @@ use slipway_common::embedded::{Embedded, EmbeddedSettings};
 use slipway_common::secrets::Sealer;
 use slipway_common::telemetry::chain;
 use slipway_gateway::GatewaySettings;
+use slipway_scaler::{Scaler, ScalerHandle, ScalerSettings};
 use slipway_worker::docker::EngineSettings;
 use slipway_worker::{Worker, WorkerHandle, WorkerSettings};
 use tokio::task::JoinHandle;
@@ -33,6 +34,7 @@ pub(crate) struct Services {
     api: ApiHandle,
     worker: WorkerHandle,
     gateway: Option<JoinHandle<()>>,
+    scaler: Option<ScalerHandle>,
     engine: EngineSettings,
     housekeeping: JoinHandle<()>,
     shutdown: CancellationToken,
@@ -79,15 +81,23 @@ impl Services {
             maintenance: Some(Arc::new(Upkeep(embedded.clone()))),
         };
         let api = Api::start(api_settings, backend.clone(), sealer.clone(), beside).map_err(UpError::Api)?;
-        let worker = Worker::start(worker_settings, backend, sealer, shutdown.clone())
+        let worker = Worker::start(worker_settings, backend.clone(), sealer, shutdown.clone())
             .await
             .map_err(UpError::Worker)?;
+        let scaler = (config.scaler.enabled)
+            .then(|| Scaler::start(&ScalerSettings::alone(config), backend.clone(), &shutdown));
         let gateway = (config.gateway.enabled && config.docker.enabled).then(|| {
-            tokio::spawn(front_door::run(gateway_settings, engine.clone(), front_door, shutdown.clone()))
+            tokio::spawn(front_door::run(
+                gateway_settings,
+                engine.clone(),
+                front_door,
+                backend.metrics.clone(),
+                shutdown.clone(),
+            ))
         });
         let housekeeping = tokio::spawn(housekeeping::run(embedded, shutdown.clone()));
         let start = StartReport { claims_released, token_made };
-        Ok(Self { api, worker, gateway, engine, housekeeping, shutdown, start })
+        Ok(Self { api, worker, gateway, scaler, engine, housekeeping, shutdown, start })
     }
 
     /// Where the API listens.
@@ -118,6 +128,9 @@ impl Services {
         self.shutdown.cancel();
         self.api.stop(true).await;
         self.worker.stopped().await;
+        if let Some(scaler) = self.scaler {
+            scaler.stopped().await;
+        }
         for task in self.gateway.into_iter().chain([self.housekeeping]) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the server ended unexpectedly");

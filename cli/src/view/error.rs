@@ -1,6 +1,7 @@
 //! How errors are shown, and which exit code they mean.
 
 use slipway_common::telemetry::chain;
+use slipway_scaler::replay::TuneError;
 
 use super::text::clean;
 use crate::client::{ClientError, Problem};
@@ -26,10 +27,12 @@ fn exit(error: &CommandError) -> Exit {
         CommandError::Client(ClientError::Token(_) | ClientError::Server { .. })
         | CommandError::Request(_)
         | CommandError::Secret { .. }
+        | CommandError::Settings { .. }
         | CommandError::ShortId { .. } => Exit::Usage,
         CommandError::Client(
             ClientError::Setup(_) | ClientError::Refused(_) | ClientError::Answer { .. },
         )
+        | CommandError::Tune(_)
         | CommandError::UnknownId { .. }
         | CommandError::AmbiguousId { .. }
         | CommandError::Rebuild { .. }
@@ -67,6 +70,8 @@ fn refusal(error: &CommandError) -> Option<&Problem> {
         )
         | CommandError::Request(_)
         | CommandError::Secret { .. }
+        | CommandError::Settings { .. }
+        | CommandError::Tune(_)
         | CommandError::ShortId { .. }
         | CommandError::UnknownId { .. }
         | CommandError::AmbiguousId { .. }
@@ -84,6 +89,12 @@ fn hint(error: &CommandError) -> Option<&'static str> {
         CommandError::Client(ClientError::Refused(problem)) if problem.status == 401 => Some(
             "give a token with SLIPWAY_TOKEN or --token-file; `slipway up` says where it left the first one",
         ),
+        CommandError::Client(ClientError::Refused(problem)) if problem.code == "autoscaler_absent" => {
+            Some("`slipway autoscaler set ID --max REPLICAS` makes one")
+        }
+        CommandError::Tune(TuneError::TooLittle { .. }) => {
+            Some("let the autoscaler run on through changes of the load, or look further back with --since")
+        }
         CommandError::UnknownId { what, .. } | CommandError::AmbiguousId { what, .. } => Some(match what {
             What::Deployment => "`slipway list` shows the deployments there are",
             What::DeadJob => "`slipway dead list` shows the jobs there are",
@@ -91,6 +102,7 @@ fn hint(error: &CommandError) -> Option<&'static str> {
         CommandError::Client(_)
         | CommandError::Request(_)
         | CommandError::Secret { .. }
+        | CommandError::Settings { .. }
         | CommandError::ShortId { .. }
         | CommandError::Rebuild { .. }
         | CommandError::Write { .. } => None,

@@ -62,10 +62,26 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if config.docker.enabled && config.kubernetes.contains_key(&config.docker.name) {
         return Err(ConfigError::Relation("`docker.name` is the name of a Kubernetes target too".to_owned()));
     }
-    match relations.into_iter().chain(distributed(config)).find(|(holds, _)| !holds) {
+    match relations.into_iter().chain(scaler(config)).chain(distributed(config)).find(|(holds, _)| !holds) {
         Some((_, broken)) => Err(ConfigError::Relation(broken.to_owned())),
         None => Ok(()),
     }
+}
+
+/// The relations of the scaler.
+fn scaler(config: &Config) -> Vec<(bool, &'static str)> {
+    vec![
+        (
+            (1_000..=60_000).contains(&config.scaler.lease_ttl_ms),
+            "`scaler.lease_ttl_ms` must be from 1000 to 60000",
+        ),
+        (
+            [config.scaler.docker_sample_interval_ms, config.scaler.kubernetes_sample_interval_ms]
+                .iter()
+                .all(|interval_ms| (500..=60_000).contains(interval_ms)),
+            "`scaler.docker_sample_interval_ms` and `scaler.kubernetes_sample_interval_ms` must be from 500 to 60000",
+        ),
+    ]
 }
 
 /// The relations of the distributed form.

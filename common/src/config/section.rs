@@ -244,6 +244,22 @@ section!(
 );
 
 section!(
+    /// `[scaler]`
+    ScalerConfig {
+        /// Keep the size of deployments that have an autoscaler, in `slipway up`.
+        enabled: bool,
+        /// When a scaler that does not renew its lease has lost it.
+        lease_ttl_ms: u64,
+        /// How often containers are measured.
+        docker_sample_interval_ms: u64,
+        /// How often pods are measured.
+        kubernetes_sample_interval_ms: u64,
+        /// Measure pods at the nodes' kubelets.
+        kubelet_metrics: bool,
+    }
+);
+
+section!(
     /// `[log]`
     LogConfig {
         /// Filter of log lines.

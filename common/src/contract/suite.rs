@@ -43,6 +43,8 @@ macro_rules! contract_suite {
             ]);
             $crate::contract_suite!(@store $make);
             $crate::contract_suite!(@inquiry $make);
+            $crate::contract_suite!(@metric $make);
+            $crate::contract_suite!(@autoscaler $make);
         }
     };
     (@store $make:path) => {
@@ -78,6 +80,31 @@ macro_rules! contract_suite {
             a4_an_expired_question_is_given_to_nobody,
             a5_no_more_wait_than_may,
             a6_nothing_remains_when_it_is_over,
+        ]);
+    };
+    (@autoscaler $make:path) => {
+        $crate::contract_suite!(@laws $make, autoscaler: [
+            h1_an_autoscaler_is_what_was_recorded_last,
+            h1_deleting_it_deletes_everything_of_its_place,
+            h2_a_replay_gives_the_same_autoscalers,
+            h3_the_largest_fencing_token_wins,
+            h3_concurrent_states_leave_the_largest_token,
+            h3_many_states_are_put_together,
+            h4_decisions_are_numbered_in_order,
+            h4_the_newest_decisions_are_kept,
+            h4_concurrent_appends_leave_no_gap,
+            h5_observations_come_back_in_order,
+            h5_the_newest_observations_are_kept,
+            h6_who_announced_itself_is_present,
+        ]);
+    };
+    (@metric $make:path) => {
+        $crate::contract_suite!(@laws $make, metric: [
+            m1_events_reach_every_subscriber_in_order,
+            m1_as_many_as_may_be_published_arrive,
+            m2_nothing_is_kept_for_who_is_not_there,
+            m3_a_slow_subscriber_loses_the_oldest_and_is_told,
+            m5_a_subscription_outlives_a_connection,
         ]);
     };
     (@laws $make:path, $seam:ident: [$($law:ident,)*]) => {

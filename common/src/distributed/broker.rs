@@ -1,5 +1,6 @@
 //! The connection to RabbitMQ: supervised, with own deadlines, confirms and subscriptions.
 
+mod broadcast;
 mod connect;
 mod delivery;
 mod error;
@@ -26,6 +27,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use super::BrokerSettings;
+pub(crate) use broadcast::Listening;
 pub(crate) use delivery::Delivery;
 pub(crate) use error::{BrokerError, BrokerState, PublishError};
 pub(crate) use figures::BrokerFigures;
@@ -166,6 +168,20 @@ impl Broker {
         stream::read(&self.shared, from, limit).await
     }
 
+    /// Sends messages, in this order, to everyone who listens at this moment; answers when all of them have it.
+    ///
+    /// # Errors
+    /// When the broker takes no messages now, at once; or does not answer in time. Nothing is tried again.
+    pub(crate) async fn broadcast(&self, bodies: &[Vec<u8>]) -> Result<(), BrokerError> {
+        broadcast::publish(&self.shared, bodies).await
+    }
+
+    /// Hands to `hear` each message that is broadcast from now on, across reconnects, until the answer is dropped.
+    /// `hear` must not wait. What is broadcast while there is no connection is not heard.
+    pub(crate) fn listen(&self, hear: impl FnMut(&[u8]) + Send + 'static) -> Listening {
+        broadcast::listen(&self.shared, hear)
+    }
+
     /// Counters.
     pub(crate) fn figures(&self) -> BrokerFigures {
         self.shared.meters.read()
@@ -176,6 +192,14 @@ impl Broker {
         self.shared.closing.cancel();
         if timeout(CLOSE_TIMEOUT, self.shared.closed.cancelled()).await.is_err() {
             tracing::warn!("the connection to the broker did not close in time");
+        }
+    }
+
+    /// Cuts the sockets; the connections are made again.
+    #[cfg(test)]
+    pub(crate) fn cut(&self) {
+        if let Some(session) = self.shared.session.borrow().clone() {
+            session.fail("cut");
         }
     }
 

@@ -170,7 +170,7 @@ impl Projector {
     }
 
     /// Makes the store anew from the ledger, whichever process does it; waits until that is done. Leases,
-    /// reservations, logs and the index of the queue stay.
+    /// reservations, logs, what scalers say and the index of the queue stay.
     ///
     /// # Errors
     /// When Redis cannot be used, or it is not done within `longest`.
@@ -370,6 +370,9 @@ fn time_of(record: &Record) -> Option<Timestamp> {
         | Record::CredentialDeleted { .. }
         | Record::TokenCreated(_)
         | Record::TokenRevoked { .. }
+        | Record::AutoscalerStored(_)
+        | Record::AutoscalerDeleted { .. }
+        | Record::ReplicasWished(_)
         | Record::JobBuried(_)
         | Record::JobUnburied { .. } => None,
     }

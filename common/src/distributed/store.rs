@@ -5,6 +5,7 @@
 //! and the projector makes it anew from the ledger.
 
 mod apply;
+mod autoscaler;
 mod beside;
 mod codec;
 mod desk;
@@ -27,6 +28,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use apply::{Chunk, is_refused};
+pub(crate) use autoscaler::RedisAutoscalers;
 pub(crate) use turn::Turn;
 
 use super::redis::{Redis, RedisFault, Repeat, Script};

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::codec::{Key, from_json, key, signed, to_json, unsigned};
 use super::fault::Fault;
-use super::ledger;
+use super::{autoscaler, ledger};
 use crate::model::{Deployment, Event, EventKind};
 use crate::record::Record;
 use crate::state;
@@ -20,6 +20,9 @@ pub(super) fn subject(record: &Record) -> Option<String> {
         Record::CredentialDeleted { name } => Some(format!("credential/{name}")),
         Record::TokenCreated(token) => Some(format!("token/{}", token.name)),
         Record::TokenRevoked { name } => Some(format!("token/{name}")),
+        Record::AutoscalerStored(autoscaler) => Some(format!("autoscaler/{}", autoscaler.place)),
+        Record::AutoscalerDeleted { place, .. } => Some(format!("autoscaler/{place}")),
+        Record::ReplicasWished(wish) => Some(format!("autoscaler/{}", wish.place)),
         Record::JobBuried(buried) => Some(format!("buried/{}", buried.id)),
         Record::JobUnburied { id } => Some(format!("buried/{id}")),
     }
@@ -69,6 +72,13 @@ pub(super) fn project(connection: &Connection, position: Option<i64>, record: &R
             connection.prepare_cached("DELETE FROM tokens WHERE name = ?1")?.execute([name])?;
             Ok(0)
         }
+        Record::AutoscalerStored(autoscaler) => autoscaler::store(connection, autoscaler).map(|()| 0),
+        Record::AutoscalerDeleted { place, .. } => {
+            autoscaler::delete(connection, place)?;
+            autoscaler::forget(connection, place)?;
+            Ok(0)
+        }
+        Record::ReplicasWished(wish) => autoscaler::wish(connection, wish).map(|()| 0),
         // What is set aside stands in the queue itself here.
         Record::JobBuried(_) | Record::JobUnburied { .. } => Ok(0),
     }
@@ -99,20 +109,33 @@ pub(super) fn known(connection: &Connection, record: &Record) -> Result<Option<u
 
 /// Empties the projection and folds the whole ledger into it; answers the number of records.
 pub(super) fn rebuild(connection: &Connection) -> Result<u64, Fault> {
-    for table in ["deployments", "jobs", "events", "refused", "credentials", "tokens"] {
+    let tables =
+        ["deployments", "jobs", "events", "refused", "credentials", "tokens", "autoscalers", "wishes"];
+    for table in tables {
         connection.execute(&format!("DELETE FROM {table}"), [])?;
     }
     let mut count = 0;
     let mut next = 1;
     loop {
         let rows = ledger::rows(connection, next, REBUILD_CHUNK_RECORDS)?;
-        let Some((last, _)) = rows.last() else { return Ok(count) };
+        let Some((last, _)) = rows.last() else { break };
         next = last + 1;
         for (position, body) in &rows {
-            project_appended(connection, *position, &ledger::record(body)?)?;
+            replay(connection, *position, &ledger::record(body)?)?;
             count += 1;
         }
     }
+    autoscaler::forget_orphans(connection)?;
+    Ok(count)
+}
+
+/// Projects a record again. What stands beside the autoscalers of today is not that of an earlier one at the same
+/// place, which was deleted.
+fn replay(connection: &Connection, position: i64, record: &Record) -> Result<(), Fault> {
+    if let Record::AutoscalerDeleted { place, .. } = record {
+        return autoscaler::delete(connection, place);
+    }
+    project_appended(connection, position, record)
 }
 
 fn event_number(connection: &Connection, event: &Key) -> Result<Option<u64>, Fault> {

@@ -1,5 +1,6 @@
 //! Tests of what is particular to this adapter; the laws of the seams are in `contract`.
 
+mod autoscaler;
 mod damage;
 mod load;
 

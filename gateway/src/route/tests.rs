@@ -117,3 +117,33 @@ fn a_stopped_owner_loses_its_port_to_a_running_claim() {
     let table = RouteTable::build(&[stopped, container("d", "zoo", 4000)], &first);
     assert_eq!(table.routes[&4000].app.project, "zoo");
 }
+
+#[test]
+fn requests_are_for_the_newest_deployment_that_serves() {
+    let of = |id: &str, created_unix_s: i64| {
+        let mut container = container(id, "shop", 4000);
+        let deployment = DeploymentId::generate();
+        container.labels.insert(label::DEPLOYMENT.to_owned(), deployment.to_string());
+        container.created_unix_s = created_unix_s;
+        (container, Some(deployment))
+    };
+    let ((older, first), (mut newer, second)) = (of("b", 100), of("a", 200));
+    let deployment = |containers: &[Container]| build(containers).routes[&4000].deployment;
+    let plain = newer.name.clone();
+    newer.name = format!("{plain}-starting");
+    assert_eq!(deployment(&[newer.clone(), older.clone()]), first);
+    assert_eq!(deployment(&[newer.clone()]), second, "it is the only one");
+    newer.name = plain;
+    let both = build(&[newer.clone(), older.clone()]);
+    assert_eq!(both.routes[&4000].deployment, second);
+    let replicas: Vec<_> = both.routes[&4000].replicas.iter().map(|replica| replica.deployment).collect();
+    assert_eq!(replicas, [second, first]);
+    newer.activity = Activity::Ended;
+    let mut draining = older.clone();
+    draining.name.push_str("-draining");
+    assert_eq!(deployment(&[newer, draining]), first, "what has ended serves nobody");
+    let mut nameless = older;
+    nameless.labels.insert(label::DEPLOYMENT.to_owned(), "shop".to_owned());
+    let table = build(&[nameless]);
+    assert_eq!((table.routes[&4000].deployment, table.routes[&4000].replicas.len()), (None, 1));
+}

@@ -12,3 +12,4 @@ mod protocol;
 mod routes;
 mod streaming;
 mod support;
+mod traffic;

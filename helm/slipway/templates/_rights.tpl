@@ -56,6 +56,10 @@ hence `rbac.confine`.) The inventory is a ConfigMap that is written by compare-a
   {{- end }}
 {{- end -}}
 
+{{/*
+What a scaler measures and sees. A right to get nodes/proxy is one to ask a kubelet for anything, a shell in a container
+included; hence it is given only when asked for. Takes the root.
+*/}}
 {{- define "slipway.rights.scaler.look" -}}
 - apiGroups: [apps]
   resources: [deployments]
@@ -69,6 +73,11 @@ hence `rbac.confine`.) The inventory is a ConfigMap that is written by compare-a
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [list]
+{{- if .Values.scaler.kubeletMetrics }}
+- apiGroups: [""]
+  resources: [nodes/proxy]
+  verbs: [get]
+{{- end }}
 {{- end -}}
 
 {{- define "slipway.rights.scaler.change" -}}

@@ -20,6 +20,7 @@ redis.master_name: redis.masterName
 redis.username: redis.username
 redis.password_file: redis.passwordSecret
 redis.ca_file: redis.caSecret
+scaler.kubelet_metrics: scaler.kubeletMetrics
 {{- end -}}
 
 {{/* Refuses what contradicts itself. */}}
@@ -96,6 +97,10 @@ redis:
   {{- if .Values.redis.caSecret.name }}
   ca_file: {{ $files }}/redis-ca.crt
   {{- end }}
+{{- if .Values.scaler.kubeletMetrics }}
+scaler:
+  kubelet_metrics: true
+{{- end }}
 {{- end -}}
 
 {{- define "slipway.brokerUrls" -}}

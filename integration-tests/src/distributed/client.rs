@@ -84,6 +84,15 @@ impl ApiClient {
         self.request(self.client.get(format!("{}{path}", self.address))).await
     }
 
+    /// A request of any method with a JSON body; answers status and body.
+    ///
+    /// # Errors
+    /// When there is no answer in time.
+    pub async fn send(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+        let method = reqwest::Method::from_bytes(method.as_bytes())?;
+        self.request(self.client.request(method, format!("{}{path}", self.address)).json(body)).await
+    }
+
     /// Waits until every job of the deployment has ended; answers the deployment.
     ///
     /// # Errors

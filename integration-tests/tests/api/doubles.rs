@@ -7,6 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use slipway_common::Backend;
+use slipway_common::autoscaler::{Autoscalers, Entry};
+use slipway_common::model::autoscaler::{AutoscalerState, DecisionEntry, Observed, Place};
 use slipway_common::model::{
     CredentialName, Deployment, DeploymentId, DeploymentState, EnvironmentName, Event, Job, JobId,
     JobMessage, LiveState, ProjectSlug, Stage, WorkerId,
@@ -64,6 +66,11 @@ impl Faults {
             ledger: backend.ledger.clone(),
             store: Arc::new(FaultyStore { inner: backend.store.clone(), mood: self.store.clone() }),
             inquiries: backend.inquiries.clone(),
+            autoscalers: Arc::new(FaultyAutoscalers {
+                inner: backend.autoscalers.clone(),
+                mood: self.store.clone(),
+            }),
+            metrics: backend.metrics.clone(),
         }
     }
 }
@@ -180,45 +187,69 @@ impl FaultyStore {
     }
 
     async fn gate(&self) -> Result<(), StoreError> {
-        match self.mood() {
-            Mood::Well | Mood::Full | Mood::Unsure | Mood::SilentAfterwards | Mood::Forgetful => Ok(()),
-            Mood::Away => Err(StoreError::Unavailable { reason: "told to be away".to_owned() }),
-            Mood::Silent => silence().await,
-        }
+        store_gate(self.mood()).await
     }
 }
 
-/// Methods that ask the gate and then the real store.
+async fn store_gate(mood: Mood) -> Result<(), StoreError> {
+    match mood {
+        Mood::Well | Mood::Full | Mood::Unsure | Mood::SilentAfterwards | Mood::Forgetful => Ok(()),
+        Mood::Away => Err(StoreError::Unavailable { reason: "told to be away".to_owned() }),
+        Mood::Silent => silence().await,
+    }
+}
+
+/// What is kept of autoscalers: away and silent when the store is.
+#[derive(Debug)]
+struct FaultyAutoscalers {
+    inner: Arc<dyn Autoscalers>,
+    mood: Arc<Mutex<Mood>>,
+}
+
+impl FaultyAutoscalers {
+    async fn gate(&self) -> Result<(), StoreError> {
+        let mood = *self.mood.lock().unwrap();
+        store_gate(mood).await
+    }
+}
+
+/// Methods that ask the gate and then the real part; and others.
 macro_rules! gated {
-    ($(async fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
+    (
+        $seam:ident for $double:ident
+        $(async fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*
+        others { $($other:tt)* }
+    ) => {
         #[async_trait]
-        impl Store for FaultyStore {
+        impl $seam for $double {
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {
                 self.gate().await?;
                 self.inner.$name($($argument),*).await
             })*
 
-            fn changes(&self) -> broadcast::Receiver<Change> {
-                self.inner.changes()
-            }
-
-            async fn reserve(
-                &self,
-                wanted: &Reservation,
-                keep: Duration,
-                now: Timestamp,
-            ) -> Result<Reservation, StoreError> {
-                self.gate().await?;
-                if self.mood() == Mood::Forgetful {
-                    return Ok(wanted.clone());
-                }
-                self.inner.reserve(wanted, keep, now).await
-            }
+            $($other)*
         }
     };
 }
 
 gated! {
+    Autoscalers for FaultyAutoscalers
+    async fn all() -> Vec<Entry>;
+    async fn autoscaler(place: &Place) -> Option<Entry>;
+    async fn put_states(states: &[(Place, AutoscalerState)]) -> ();
+    async fn state(place: &Place) -> Option<AutoscalerState>;
+    async fn append_decisions(decisions: &[(Place, DecisionEntry)]) -> ();
+    async fn decisions(place: &Place, after: u64, limit: usize) -> Vec<(u64, DecisionEntry)>;
+    async fn newest_decisions(place: &Place, limit: usize) -> Vec<(u64, DecisionEntry)>;
+    async fn append_observed(place: &Place, observed: &[Observed]) -> ();
+    async fn observed(place: &Place, since: Timestamp) -> Vec<Observed>;
+    async fn announce(name: &str, ttl: Duration, now: Timestamp) -> Vec<String>;
+    async fn withdraw(name: &str) -> ();
+    others {}
+}
+
+gated! {
+    Store for FaultyStore
     async fn apply(record: &Record) -> u64;
     async fn apply_all(records: &[Record]) -> ();
     async fn deployment(id: DeploymentId) -> Option<Deployment>;
@@ -241,4 +272,22 @@ gated! {
     async fn tokens() -> Vec<StoredToken>;
     async fn count_by_state() -> Vec<(DeploymentState, u64)>;
     async fn check() -> ();
+    others {
+        fn changes(&self) -> broadcast::Receiver<Change> {
+            self.inner.changes()
+        }
+
+        async fn reserve(
+            &self,
+            wanted: &Reservation,
+            keep: Duration,
+            now: Timestamp,
+        ) -> Result<Reservation, StoreError> {
+            self.gate().await?;
+            if self.mood() == Mood::Forgetful {
+                return Ok(wanted.clone());
+            }
+            self.inner.reserve(wanted, keep, now).await
+        }
+    }
 }

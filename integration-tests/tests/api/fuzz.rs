@@ -65,6 +65,9 @@ fn bodies() -> impl Strategy<Value = Value> {
         "username",
         "host",
         "name",
+        "cpu_target",
+        "replicas_max",
+        "amount",
         "extra",
     ]);
     prop_oneof![

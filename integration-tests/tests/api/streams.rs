@@ -11,13 +11,13 @@ use crate::server::{DEADLINE, Server};
 
 /// An event as it was received.
 #[derive(Debug, Clone, PartialEq)]
-struct Message {
-    id: Option<u64>,
-    event: String,
-    data: Value,
+pub(crate) struct Message {
+    pub(crate) id: Option<u64>,
+    pub(crate) event: String,
+    pub(crate) data: Value,
 }
 
-fn messages(text: &str) -> Vec<Message> {
+pub(crate) fn messages(text: &str) -> Vec<Message> {
     let complete = text.rsplit_once("\n\n").map_or("", |(complete, _)| complete);
     complete.split("\n\n").filter_map(message).collect()
 }
@@ -32,7 +32,7 @@ fn message(block: &str) -> Option<Message> {
 }
 
 /// Reads from the stream until `enough` holds.
-async fn read_until(response: reqwest::Response, enough: impl Fn(&str) -> bool) -> String {
+pub(crate) async fn read_until(response: reqwest::Response, enough: impl Fn(&str) -> bool) -> String {
     let mut stream = response.bytes_stream();
     let mut text = String::new();
     let reading = async {

@@ -23,7 +23,7 @@ const FULL: [&str; 8] = [
     "slipway-worker",
 ];
 /// Services that hold the engine's socket, and with it the machine.
-const WITH_SOCKET: [&str; 2] = ["slipway-gateway", "slipway-worker"];
+const WITH_SOCKET: [&str; 3] = ["slipway-gateway", "slipway-scaler", "slipway-worker"];
 /// Turns the YAML of the old tool into JSON; its package brings the library.
 const TO_JSON: &str = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin.read()), sys.stdout)";
 

@@ -1,4 +1,4 @@
-//! The rights of the worker: those of the chart's role, and no others. The whole suite runs with them.
+//! The rights of worker and scaler: those of the chart's roles, and no others. The whole suite runs with them.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,18 +9,28 @@ pub(crate) fn worker_rules() -> Value {
     serde_json::from_str(include_str!("../../helm/rights/worker.json")).expect("the rights are JSON")
 }
 
-/// Gives the user `slipway-worker` these rights, once for all tests of a control plane.
+/// The rules of the chart's role for scalers.
+pub(crate) fn scaler_rules() -> Value {
+    serde_json::from_str(include_str!("../../helm/rights/scaler.json")).expect("the rights are JSON")
+}
+
+/// Gives workers and scalers their rights, once for all tests of a control plane.
 pub(crate) async fn grant(plane: &ControlPlane) -> anyhow::Result<()> {
-    let name = "slipway-worker";
+    grant_to(plane, ClusterUser::Worker, worker_rules()).await?;
+    grant_to(plane, ClusterUser::Scaler, scaler_rules()).await
+}
+
+async fn grant_to(plane: &ControlPlane, user: ClusterUser, rules: Value) -> anyhow::Result<()> {
+    let name = user.name();
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
-    let role = json!({ "metadata": { "name": name }, "rules": worker_rules() });
+    let role = json!({ "metadata": { "name": name }, "rules": rules });
     let binding = json!({
         "metadata": { "name": name },
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
         "subjects": [{
             "apiGroup": "rbac.authorization.k8s.io",
             "kind": "User",
-            "name": ClusterUser::Worker.name(),
+            "name": name,
         }],
     });
     for (plural, object) in [("clusterroles", role), ("clusterrolebindings", binding)] {

@@ -22,6 +22,7 @@ use slipway_common::secrets::{KEY_LENGTH_BYTES, Sealer};
 use slipway_common::submit::submit;
 use slipway_integration_tests::control_plane::{ClusterUser, ControlPlane};
 use slipway_integration_tests::pace;
+use slipway_scaler::{Scaler, ScalerHandle, ScalerSettings};
 use slipway_worker::{Worker, WorkerHandle, WorkerSettings};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -109,6 +110,17 @@ impl World {
             Worker::start(settings, self.backend.clone(), self.sealer.clone(), self.shutdown.clone()).await?;
         self.worker = Some(worker);
         Ok(())
+    }
+
+    /// Starts a scaler on the same backend. It has the chart's rights for scalers and no others.
+    pub(crate) fn start_scaler(&self, stop: &CancellationToken) -> anyhow::Result<ScalerHandle> {
+        let token_file = self.data.path().join("scaler-token");
+        std::fs::write(&token_file, self.plane.token_for(ClusterUser::Scaler))?;
+        let mut config = self.config.clone();
+        for cluster in config.kubernetes.values_mut() {
+            cluster.token_file = token_file.display().to_string();
+        }
+        Ok(Scaler::start(&ScalerSettings::alone(&config), self.backend.clone(), stop))
     }
 
     /// The file the worker reads its token from.

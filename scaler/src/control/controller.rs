@@ -1,11 +1,12 @@
 //! One controller per deployment: the law that its settings name, and what happens when they change.
 
-use super::clamp::{Clamp, Clamps};
-use super::decision::{Decision, Observation, Reason, Terms};
 use super::kabernetes::{KabernetesGains, KabernetesLaw};
+use super::observation::Observation;
 use super::standard::StandardLaw;
 use crate::demand::{Evidence, UTILISATION_MAX};
 use crate::settings::{AutoscalerSettings, Law};
+use slipway_common::model::autoscaler::{Clamp, Clamps};
+use slipway_common::model::autoscaler::{Decision, Reason, Terms};
 
 /// The controller of one deployment.
 #[derive(Debug, Clone)]

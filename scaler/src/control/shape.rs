@@ -2,12 +2,12 @@
 //! Every limit that takes part is noted.
 
 use super::budget::ActionBudget;
-use super::clamp::{Clamp, Clamps};
-use super::decision::Reason;
 use super::hold::HoldMemory;
 use super::tuning::Tuning;
 use crate::number::{ceil_count, to_count};
 use crate::settings::AutoscalerSettings;
+use slipway_common::model::autoscaler::Reason;
+use slipway_common::model::autoscaler::{Clamp, Clamps};
 
 /// Growth in one decision is at most to so many times the count, plus a few for small counts.
 const GROWTH_MAX_FACTOR: f64 = 8.0;

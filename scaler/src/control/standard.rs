@@ -15,16 +15,17 @@
 //! (dead time); the comparison of laws that BENCHMARKS.md repeats.
 
 use super::blind::{Blind, Outlook, Sight};
-use super::clamp::Clamp;
-use super::decision::{Decision, Observation, Reason, Terms};
 use super::estimator::{Estimate, Estimator};
 use super::fleet::{Fleet, Standing};
 use super::forward::FeedForward;
 use super::integrator::Integrator;
+use super::observation::Observation;
 use super::shape::{LN_COUNT_MAX, Shape, Wish};
 use super::tuning::Tuning;
 use crate::demand::Evidence;
 use crate::settings::AutoscalerSettings;
+use slipway_common::model::autoscaler::Clamp;
+use slipway_common::model::autoscaler::{Decision, Reason, Terms};
 
 /// Least demand that is computed with, in replicas: an idle deployment has a logarithm too.
 const DEMAND_MIN: f64 = 1e-3;

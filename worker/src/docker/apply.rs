@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::drain::stop;
 pub use self::gateway_port::{GatewayPort, PortRange, gateway_port, port_is_free};
-pub use self::spec::{ApplySpec, DrainPolicy, HealthCheck, Resources, RestartPolicy, Support};
+pub use self::spec::{ApplySpec, DrainPolicy, HealthCheck, REPLICAS_MAX, Resources, RestartPolicy, Support};
 
 use self::inventory::Inventory;
 use self::replicas::Replica;

@@ -8,6 +8,7 @@ mod failing;
 mod namespace;
 mod owner;
 mod prune;
+mod scaled;
 mod unchanged;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -302,10 +303,9 @@ async fn send(
     mode: Mode,
 ) -> Result<Value, KubernetesError> {
     let key = Key { kind: manifest.kind, namespace, name: &manifest.name };
-    // Whose the number of replicas is makes no difference to whether the object would be taken.
+    // The number of replicas makes no difference to whether the object would be taken.
     if mode == Mode::Apply && manifest.kind == Kind::Deployment && manifest.name == wanted.app() {
-        let body = owner::without_owned_replicas(cluster, key, &manifest.body).await?;
-        cluster.apply(key, &body, mode).await
+        scaled::apply(cluster, wanted, key, &manifest.body).await
     } else {
         cluster.apply(key, &manifest.body, mode).await
     }

@@ -2,7 +2,7 @@
 //! anew once they are refused.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
@@ -11,18 +11,18 @@ use kube::core::request::Request;
 use kube::core::subresource::LogParams;
 use secrecy::SecretString;
 use serde_json::Value;
+use slipway_cluster::{Connected, Connection};
 use slipway_common::inquiry::LOG_MAX_BYTES;
 
-use super::access;
 use super::error::KubernetesError;
 use super::kind::Kind;
 use super::settings::ClusterSettings;
 use crate::failpoint::{self, Place};
 
+pub use slipway_cluster::FIELD_MANAGER;
+
 /// Deadline of one call.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(20);
-/// Under whose name Slipway owns fields.
-pub const FIELD_MANAGER: &str = "slipway";
 /// Objects read at once.
 const PAGE_SIZE: u32 = 500;
 
@@ -30,22 +30,7 @@ const PAGE_SIZE: u32 = 500;
 #[derive(Debug, Clone)]
 pub struct Cluster {
     settings: Arc<ClusterSettings>,
-    client: Arc<Mutex<Option<Connected>>>,
-    /// The token of a request, in place of the target's own credentials.
-    token: Option<SecretString>,
-}
-
-/// A client, and which one it is: `kube`'s own has no identity.
-#[derive(Clone)]
-struct Connected {
-    client: Client,
-    number: u64,
-}
-
-impl std::fmt::Debug for Connected {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Connected").field("number", &self.number).finish_non_exhaustive()
-    }
+    connection: Arc<Connection>,
 }
 
 /// Whether an object is to be made, or only to be tried.
@@ -95,14 +80,15 @@ impl Cluster {
     /// Prepares the connection; the first call makes it.
     #[must_use]
     pub fn new(settings: ClusterSettings) -> Self {
-        Self { settings: Arc::new(settings), client: Arc::new(Mutex::new(None)), token: None }
+        let connection = Arc::new(Connection::new(settings.access.clone()));
+        Self { settings: Arc::new(settings), connection }
     }
 
     /// The same cluster, asked with this token and with none of the target's own credentials.
     #[must_use]
     pub fn acting_as(&self, token: SecretString) -> Self {
-        let client = Arc::new(Mutex::new(None));
-        Self { settings: Arc::clone(&self.settings), client, token: Some(token) }
+        let connection = Arc::new(self.connection.acting_as(token));
+        Self { settings: Arc::clone(&self.settings), connection }
     }
 
     /// The target's settings.
@@ -236,7 +222,7 @@ impl Cluster {
             ..LogParams::default()
         };
         let request = built(request(Kind::Pod, Some(namespace)).logs(pod, &params))?;
-        let client = self.client().await?;
+        let client = self.connection.client().await?;
         let read = async {
             match client.client.request_text(request).await {
                 // A container may print anything, and what is cut may end within a character.
@@ -251,12 +237,12 @@ impl Cluster {
 
     /// A client for watches, which have no deadline of their own.
     pub(super) async fn watching_client(&self) -> Result<Client, KubernetesError> {
-        Ok(self.client().await?.client)
+        Ok(self.connection.client().await?.client)
     }
 
     /// Has the next call read the credentials anew.
     pub(super) fn forget_client(&self) {
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.connection.forget_any();
     }
 
     async fn call<T: serde::de::DeserializeOwned + Send + 'static>(
@@ -265,7 +251,7 @@ impl Cluster {
         object: &str,
         request: http::Request<Vec<u8>>,
     ) -> Result<T, KubernetesError> {
-        let client = self.client().await?;
+        let client = self.connection.client().await?;
         self.within(verb, object, &client, client.client.request(request)).await
     }
 
@@ -286,40 +272,10 @@ impl Cluster {
             Err(error) => KubernetesError::of_call(operation, object, error),
         };
         if error.is_of_access() {
-            self.forget(used);
+            self.connection.forget(used);
         }
-        Err(if self.token.is_some() { error.of_request_token() } else { error })
+        Err(if self.connection.is_by_request() { error.of_request_token() } else { error })
     }
-
-    async fn client(&self) -> Result<Connected, KubernetesError> {
-        let known = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let config = match &self.token {
-            Some(token) => access::config_for(&self.settings.access, token).await?,
-            None => access::config(&self.settings.access).await?,
-        };
-        let client = Client::try_from(config)
-            .map_err(|error| KubernetesError::Settings { key: "server", reason: error.to_string() })?;
-        let connected = Connected { client, number: next_number() };
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(connected.clone());
-        Ok(connected)
-    }
-
-    /// Forgets the client that was refused, unless another has its place already.
-    fn forget(&self, used: &Connected) {
-        let mut known = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref().is_some_and(|known| known.number == used.number) {
-            *known = None;
-        }
-    }
-}
-
-fn next_number() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn request(kind: Kind, namespace: Option<&str>) -> Request {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::core::Status;
+use slipway_cluster::AccessError;
 use slipway_common::failure::FailureClass;
 
 /// Why work on a cluster failed. Messages hold no credentials and no values of secrets.
@@ -143,6 +144,12 @@ pub enum KubernetesError {
         /// The rule in words.
         rule: &'static str,
     },
+}
+
+impl From<AccessError> for KubernetesError {
+    fn from(error: AccessError) -> Self {
+        Self::Settings { key: error.key, reason: error.reason }
+    }
 }
 
 impl KubernetesError {
@@ -333,6 +340,15 @@ mod tests {
         for (error, code, class) in cases {
             assert_eq!((error.code(), error.class()), (code, class), "{error}");
         }
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_used_is_said_alike() {
+        let refused = AccessError { key: "ca_file", reason: "holds no certificate".to_owned() };
+        let text = refused.to_string();
+        let error = KubernetesError::from(refused);
+        assert_eq!((error.code(), error.class()), ("target_misconfigured", FailureClass::Permanent));
+        assert_eq!(error.to_string(), text);
     }
 
     #[test]

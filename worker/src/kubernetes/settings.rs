@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use slipway_cluster::Access;
 use slipway_common::model::{CredentialName, TargetName};
-
-use super::access::Access;
 
 /// A Kubernetes target.
 #[derive(Debug, Clone)]

@@ -24,8 +24,10 @@ pub struct Wanted {
     pub image: String,
     /// Port the application listens on.
     pub port: u16,
-    /// Number of replicas.
+    /// Number of replicas; where `is_scaled`, of an application that is new there.
     pub replicas: u32,
+    /// Whether an autoscaler sets the number of replicas: then the number that is there stays.
+    pub is_scaled: bool,
     /// The application's environment.
     pub env: Variables,
     /// What each replica may use.

@@ -2,15 +2,18 @@
 
 pub(super) mod docker;
 pub(super) mod kubernetes;
+pub(super) mod replicas;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use slipway_common::model::autoscaler::Place;
 use slipway_common::model::request::env_context;
 use slipway_common::model::{DeploymentSpec, EnvName, Facts};
 use slipway_common::secrets::Sealed;
 
+use self::replicas::{Size, size};
 use super::{Outcome, Run, StageError, stop};
 use crate::targets::Target;
 
@@ -34,6 +37,12 @@ pub(super) async fn perform(
         // It serves already: that what served before is still there makes it no failure.
         Some(reason) => Ok(Outcome::Waits { reason, longest: LEAVE_AGAIN }),
     }
+}
+
+/// With how many replicas the deployment is put on its target.
+async fn size_for(run: &Run<'_>, spec: &DeploymentSpec) -> Result<Size, StageError> {
+    let (project, environment) = (run.message.project.slug.clone(), run.message.environment.clone());
+    size(run.tools.backend.autoscalers.as_ref(), &Place { project, environment }, spec.replicas).await
 }
 
 /// The variables of one container, opened.

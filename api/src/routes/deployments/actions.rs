@@ -58,21 +58,34 @@ pub(crate) async fn stop(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Refusal> {
     let deployment = find(&shared.backend, &id).await?;
+    match take_out_of_service(&shared.backend, &deployment, user.0).await? {
+        Some(ticket) => Ok(accepted(&ticket, DeploymentState::Stopping)),
+        None => {
+            let live = shared.backend.store.live(deployment.id).await?;
+            Ok(HttpResponse::Ok().json(DeploymentDetail::new(&deployment, live)))
+        }
+    }
+}
+
+/// Has the deployment stopped: by a new job, or by the one that does so already. `None` when it is stopped.
+pub(crate) async fn take_out_of_service(
+    backend: &Backend,
+    deployment: &Deployment,
+    user: String,
+) -> Result<Option<Ticket>, Refusal> {
     let at_work = || deployment.jobs.iter().filter(|job| !job.state.is_terminal());
     if let Some(job) = at_work().find(|job| job.kind == "stop") {
-        let ticket = Ticket {
+        return Ok(Some(Ticket {
             deployment: deployment.id,
             job: job.id,
             at: job.accepted_at,
             request: None,
             repeated: true,
-        };
-        return Ok(accepted(&ticket, DeploymentState::Stopping));
+        }));
     }
     let is_over = matches!(deployment.state, DeploymentState::Stopped | DeploymentState::Superseded);
     if is_over && at_work().next().is_none() {
-        let live = shared.backend.store.live(deployment.id).await?;
-        return Ok(HttpResponse::Ok().json(DeploymentDetail::new(&deployment, live)));
+        return Ok(None);
     }
     let ticket = Ticket::fresh(Some(deployment.id), None);
     let message = JobMessage {
@@ -81,16 +94,16 @@ pub(crate) async fn stop(
         deployment: deployment.id,
         project: deployment.project.clone(),
         environment: deployment.environment.clone(),
-        user: user.0,
+        user,
         accepted_at: ticket.at,
         request: None,
         kind: JobKind::Stop { target: deployment.target.clone() },
     };
-    submit(&shared.backend, &message).await?;
+    submit(backend, &message).await?;
     for job in at_work() {
-        wake(&shared.backend, job.id).await;
+        wake(backend, job.id).await;
     }
-    Ok(accepted(&ticket, DeploymentState::Stopping))
+    Ok(Some(ticket))
 }
 
 /// Cancels the job that is at work.

@@ -73,7 +73,8 @@ pub(crate) async fn create(
         .json(answer))
 }
 
-fn resolve(
+/// The request as a specification, every field checked.
+pub(crate) fn resolve(
     shared: &Shared,
     request: &DeploymentRequest,
 ) -> Result<(Project, DeploymentSpec), Vec<InvalidField>> {

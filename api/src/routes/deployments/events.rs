@@ -19,7 +19,7 @@ use crate::view::{EndView, EventView};
 const PAGE_EVENTS: usize = 200;
 const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// How soon a client should come back after the connection was lost, in milliseconds.
-const GREETING: &str = ": slipway\nretry: 1000\n\n";
+pub(super) const GREETING: &str = ": slipway\nretry: 1000\n\n";
 
 /// Where the stream begins.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -59,7 +59,8 @@ pub(crate) async fn events(
         .streaming(stream))
 }
 
-fn begin_after(request: &HttpRequest) -> Result<u64, Refusal> {
+/// Where the request wants a stream to begin.
+pub(super) fn begin_after(request: &HttpRequest) -> Result<u64, Refusal> {
     let wanted: EventsQuery = query::read(request)?;
     let after = query::parse("after", wanted.after.as_deref())?.unwrap_or_default();
     let Some(last) = request.headers().get(LAST_EVENT_ID) else { return Ok(after) };
@@ -125,28 +126,28 @@ fn written(events: &[EventView]) -> String {
 }
 
 /// One message. JSON has no line ends outside its strings, and escapes those inside.
-fn message(id: Option<u64>, event: &str, data: &impl Serialize) -> String {
+pub(super) fn message(id: Option<u64>, event: &str, data: &impl Serialize) -> String {
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     let data = serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned());
     format!("{id}event: {event}\ndata: {data}\n\n")
 }
 
 /// How long nothing was sent.
-struct Quiet {
+pub(super) struct Quiet {
     since: Instant,
     limit: Duration,
 }
 
 impl Quiet {
-    fn new(limit: Duration) -> Self {
+    pub(super) fn new(limit: Duration) -> Self {
         Self { since: Instant::now(), limit }
     }
 
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.since = Instant::now();
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.since.elapsed() >= self.limit
     }
 }

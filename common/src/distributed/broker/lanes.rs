@@ -12,7 +12,9 @@ use lapin::{Channel, Connection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Most publications in flight; far below the broker's limit of channels (2047).
-const LANES_MAX: usize = 128;
+pub(super) const LANES_MAX: usize = 128;
+/// Most broadcasts in flight.
+pub(super) const BROADCAST_LANES_MAX: usize = 4;
 
 /// The channels of one epoch.
 #[derive(Debug)]
@@ -22,8 +24,9 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn new() -> Self {
-        Self { idle: Mutex::default(), permits: Semaphore::new(LANES_MAX) }
+    /// At most `lanes_max` of them at once.
+    pub(super) fn new(lanes_max: usize) -> Self {
+        Self { idle: Mutex::default(), permits: Semaphore::new(lanes_max) }
     }
 
     /// A channel in confirm mode with nothing in flight.

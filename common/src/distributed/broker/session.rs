@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::Line;
 use super::error::BrokerError;
-use super::lanes::Lanes;
+use super::lanes::{BROADCAST_LANES_MAX, LANES_MAX, Lanes};
 use super::topology::{Survey, Topology};
 use crate::distributed::BrokerSettings;
 
@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) consuming: Line,
     /// Channels for publications.
     pub(super) lanes: Lanes,
+    /// Channels for broadcasts, so that these never take one that a job waits for.
+    pub(super) broadcasts: Lanes,
     ended: CancellationToken,
     reason: Mutex<Option<String>>,
 }
@@ -54,7 +56,8 @@ impl Session {
             epoch,
             publishing,
             consuming,
-            lanes: Lanes::new(),
+            lanes: Lanes::new(LANES_MAX),
+            broadcasts: Lanes::new(BROADCAST_LANES_MAX),
             ended: CancellationToken::new(),
             reason: Mutex::new(None),
         };

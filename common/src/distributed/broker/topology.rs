@@ -8,9 +8,11 @@ use std::time::Duration;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ExchangeKind};
+use uuid::Uuid;
 
 use super::error::{BrokerError, NOT_FOUND, reply_code};
 use crate::distributed::BrokerSettings;
+use crate::metric::METRIC_BACKLOG_MAX;
 
 /// Waiting times of the delay queues, milliseconds: a ladder with factor 4, up to 17 minutes.
 pub(crate) const DELAY_RUNGS_MS: [u32; 7] = [250, 1_000, 4_000, 16_000, 64_000, 256_000, 1_024_000];
@@ -23,6 +25,12 @@ const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 64 * 1_024..=64 * 1_024 * 1
 const SEGMENTS: u64 = 8;
 /// Longest wait for one declaration: a new quorum queue elects a leader first.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a message waits for its listener: a measurement that old says nothing of now.
+const LISTENER_TTL_MS: u32 = 60_000;
+/// How long a listener's queue is there without its consumer, should the listener end between declaring and consuming.
+const LISTENER_UNUSED_MAX_MS: u32 = 60_000;
+/// Most bytes that wait for one listener. Far more than a listener that works ever has waiting.
+const LISTENER_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
 
 /// A queue of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +83,9 @@ pub(crate) enum Exchange {
     Intake,
     /// Moves of jobs that are no new acceptance: `front`, `backlog`, `delay.<ms>`, `dead`.
     Jobs,
+    /// Metric events, to everyone who listens: a fanout, without keys. With nobody there they are gone at once, and
+    /// nothing fills up. Durable, so that others may publish after a restart of the broker before one of us connects.
+    Metrics,
 }
 
 /// What a queue holds.
@@ -132,6 +143,7 @@ impl Topology {
         match exchange {
             Exchange::Intake => format!("{}.intake", self.prefix),
             Exchange::Jobs => format!("{}.jobs", self.prefix),
+            Exchange::Metrics => format!("{}.metrics", self.prefix),
         }
     }
 
@@ -194,9 +206,11 @@ impl Topology {
     /// [`BrokerError::Misfit`] when something exists in another form.
     pub(super) async fn ensure(&self, connection: &Connection) -> Result<Survey, BrokerError> {
         let mut declarer = Declarer { connection, channel: channel(connection).await?, made: Vec::new() };
-        for (exchange, kind) in
-            [(Exchange::Intake, ExchangeKind::Topic), (Exchange::Jobs, ExchangeKind::Direct)]
-        {
+        for (exchange, kind) in [
+            (Exchange::Intake, ExchangeKind::Topic),
+            (Exchange::Jobs, ExchangeKind::Direct),
+            (Exchange::Metrics, ExchangeKind::Fanout),
+        ] {
             declarer.exchange(&self.exchange(exchange), kind).await?;
         }
         let mut counts = HashMap::new();
@@ -223,6 +237,30 @@ impl Topology {
         Ok(())
     }
 
+    /// Declares a queue for one listener of [`Exchange::Metrics`], binds it and answers its name.
+    ///
+    /// Exclusive and deleted with its consumer: nobody else listens there, and it is gone with its listener or, at the
+    /// latest, with the connection. It has another name each time, because the broker may not have noticed the end of
+    /// the connection that had the last one. It is not among [`QueueName`]: no watchdog looks after it, and whoever
+    /// misses it declares another.
+    pub(super) async fn listener(&self, channel: &Channel) -> Result<String, BrokerError> {
+        let name = format!("{}.metrics.{}", self.prefix, Uuid::now_v7().simple());
+        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        let declared = channel.queue_declare(name.as_str().into(), options, listener_arguments());
+        within(declared).await?;
+        self.bind_listener(channel, &name).await?;
+        Ok(name)
+    }
+
+    /// Binds a listener's queue. That it is bound already is no error.
+    pub(super) async fn bind_listener(&self, channel: &Channel, name: &str) -> Result<(), BrokerError> {
+        let exchange = self.exchange(Exchange::Metrics);
+        let options = QueueBindOptions::default();
+        let bound =
+            channel.queue_bind(name.into(), exchange.into(), "".into(), options, FieldTable::default());
+        Ok(within(bound).await?)
+    }
+
     /// Messages and consumers of one queue, by a passive declaration.
     ///
     /// # Errors
@@ -238,6 +276,19 @@ impl Topology {
         close(channel).await;
         found.ok_or(BrokerError::Missing { queue: name })
     }
+}
+
+/// Full means that the oldest go: a listener that hangs costs the broker little, and publishers nothing.
+fn listener_arguments() -> FieldTable {
+    let mut table = FieldTable::default();
+    // Said, as a virtual host may have another default. Nothing of it is worth a replica.
+    put(&mut table, "x-queue-type", text("classic"));
+    put(&mut table, "x-overflow", text("drop-head"));
+    put(&mut table, "x-max-length", long(u64::try_from(METRIC_BACKLOG_MAX).unwrap_or(u64::MAX)));
+    put(&mut table, "x-max-length-bytes", long(LISTENER_BYTES_MAX));
+    put(&mut table, "x-message-ttl", AMQPValue::LongUInt(LISTENER_TTL_MS));
+    put(&mut table, "x-expires", AMQPValue::LongUInt(LISTENER_UNUSED_MAX_MS));
+    table
 }
 
 /// Declares on a channel that the broker closes whenever something is missing.

@@ -147,6 +147,9 @@ impl RedisStore {
                     | Record::CredentialDeleted { .. }
                     | Record::TokenCreated(_)
                     | Record::TokenRevoked { .. }
+                    | Record::AutoscalerStored(_)
+                    | Record::AutoscalerDeleted { .. }
+                    | Record::ReplicasWished(_)
                     | Record::JobBuried(_)
                     | Record::JobUnburied { .. } => {
                         desk.take(record)?;
@@ -240,6 +243,9 @@ fn event_of(record: &Record) -> Option<&Event> {
         | Record::CredentialDeleted { .. }
         | Record::TokenCreated(_)
         | Record::TokenRevoked { .. }
+        | Record::AutoscalerStored(_)
+        | Record::AutoscalerDeleted { .. }
+        | Record::ReplicasWished(_)
         | Record::JobBuried(_)
         | Record::JobUnburied { .. } => None,
     }

@@ -47,6 +47,9 @@ impl Hints {
             | Record::CredentialDeleted { .. }
             | Record::TokenCreated(_)
             | Record::TokenRevoked { .. }
+            | Record::AutoscalerStored(_)
+            | Record::AutoscalerDeleted { .. }
+            | Record::ReplicasWished(_)
             | Record::JobBuried(_)
             | Record::JobUnburied { .. } => {}
         }

@@ -120,6 +120,12 @@ pub(super) fn entry(record: &Record) -> Result<Option<Entry>, StoreError> {
         Record::CredentialDeleted { name } => ("credential_deleted", "credential", name.as_str().to_owned()),
         Record::TokenCreated(token) => ("token_created", "token", token.name.clone()),
         Record::TokenRevoked { name } => ("token_revoked", "token", name.clone()),
+        Record::AutoscalerStored(autoscaler) => {
+            ("autoscaler_stored", "autoscaler", autoscaler.place.to_string())
+        }
+        Record::AutoscalerDeleted { place, .. } => ("autoscaler_deleted", "autoscaler", place.to_string()),
+        // A wish has no effect without an autoscaler: both are one subject.
+        Record::ReplicasWished(wish) => ("replicas_wished", "autoscaler", wish.place.to_string()),
         Record::JobBuried(buried) => ("job_buried", "buried", buried.id.to_string()),
         Record::JobUnburied { id } => ("job_unburied", "buried", id.to_string()),
     };
@@ -128,10 +134,15 @@ pub(super) fn entry(record: &Record) -> Result<Option<Entry>, StoreError> {
             (to_json("credential", credential)?, String::new(), Timestamp::UNIX_EPOCH)
         }
         Record::TokenCreated(token) => (to_json("token", token)?, token.sha256.clone(), token.created_at),
+        Record::AutoscalerStored(autoscaler) => {
+            (to_json("autoscaler", autoscaler)?, String::new(), Timestamp::UNIX_EPOCH)
+        }
+        Record::ReplicasWished(wish) => (to_json("wish", wish)?, String::new(), Timestamp::UNIX_EPOCH),
         Record::JobBuried(buried) => (to_json("buried job", buried)?, String::new(), buried.at),
         Record::Event(_)
         | Record::CredentialDeleted { .. }
         | Record::TokenRevoked { .. }
+        | Record::AutoscalerDeleted { .. }
         | Record::JobUnburied { .. } => (String::new(), String::new(), Timestamp::UNIX_EPOCH),
     };
     let digest = Sha256::digest(to_json("record", record)?.as_bytes());

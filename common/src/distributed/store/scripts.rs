@@ -12,6 +12,16 @@ macro_rules! guarded {
         concat!(include_str!("lua/prelude.lua"), include_str!(concat!("lua/", $file)))
     };
 }
+/// What works on what stands beside autoscalers.
+macro_rules! scaled {
+    ($file:literal) => {
+        concat!(
+            include_str!("lua/prelude.lua"),
+            include_str!("lua/scaled.lua"),
+            include_str!(concat!("lua/", $file))
+        )
+    };
+}
 
 pub(super) static GUARDED: Script = Script::new(guarded!("guarded.lua"), Repeat::Safe);
 pub(super) static THROUGH: Script = Script::new(guarded!("through.lua"), Repeat::Safe);
@@ -32,3 +42,13 @@ pub(super) static LEASE_RENEW: Script = Script::new(plain!("lease_renew.lua"), R
 pub(super) static LEASE_RELEASE: Script = Script::new(plain!("lease_release.lua"), Repeat::Safe);
 pub(super) static LOG_APPEND: Script = Script::new(plain!("log_append.lua"), Repeat::Unsafe);
 pub(super) static LOG_READ: Script = Script::new(plain!("log_read.lua"), Repeat::Safe);
+pub(super) static SCALED_ALL: Script = Script::new(guarded!("scaled_all.lua"), Repeat::Safe);
+pub(super) static SCALED_ONE: Script = Script::new(guarded!("scaled_one.lua"), Repeat::Safe);
+pub(super) static SCALED_PUT: Script = Script::new(scaled!("scaled_put.lua"), Repeat::Safe);
+pub(super) static SCALED_STATE: Script = Script::new(scaled!("scaled_state.lua"), Repeat::Safe);
+pub(super) static SCALED_DECIDE: Script = Script::new(scaled!("scaled_decide.lua"), Repeat::Unsafe);
+pub(super) static SCALED_DECISIONS: Script = Script::new(scaled!("scaled_decisions.lua"), Repeat::Safe);
+pub(super) static SCALED_OBSERVE: Script = Script::new(scaled!("scaled_observe.lua"), Repeat::Unsafe);
+pub(super) static SCALED_OBSERVED: Script = Script::new(scaled!("scaled_observed.lua"), Repeat::Safe);
+pub(super) static SCALER_ANNOUNCE: Script = Script::new(plain!("scaler_announce.lua"), Repeat::Safe);
+pub(super) static SCALER_WITHDRAW: Script = Script::new(plain!("scaler_withdraw.lua"), Repeat::Safe);

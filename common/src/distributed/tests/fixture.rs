@@ -119,6 +119,10 @@ impl Fixture for RedisKilled {
         self.open_again().await
     }
 
+    async fn cut(&self) {
+        self.running().parts.broker.cut();
+    }
+
     async fn settled(&self) {
         let running = self.running();
         let records = running.backend().ledger.read(Offset(1), usize::MAX).await.expect("the ledger answers");
@@ -169,6 +173,10 @@ impl Fixture for BrokerKilled {
         };
         tokio::join!(redis, broker);
         self.inner.open_again().await
+    }
+
+    async fn cut(&self) {
+        self.inner.cut().await;
     }
 
     async fn settled(&self) {

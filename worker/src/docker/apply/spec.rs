@@ -10,7 +10,7 @@ use super::super::error::DockerError;
 use super::super::scope::{Scope, check_name};
 
 /// Most replicas of one deployment on one engine.
-pub(super) const REPLICAS_MAX: u32 = 64;
+pub const REPLICAS_MAX: u32 = 64;
 /// Most support containers of one deployment.
 pub(super) const SUPPORTS_MAX: usize = 16;
 /// Least memory the engine accepts for a container.

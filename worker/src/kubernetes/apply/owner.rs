@@ -1,8 +1,8 @@
-//! Whose objects, fields and host names are: what others made or manage is left to them.
+//! Whose objects and host names are: what others made is left to them.
 
 use serde_json::Value;
 
-use super::super::cluster::{Cluster, FIELD_MANAGER, Key};
+use super::super::cluster::{Cluster, Key};
 use super::super::error::KubernetesError;
 use super::super::labels;
 use super::super::render::Manifest;
@@ -59,50 +59,4 @@ pub(super) fn check_hostnames(
         }
     }
     Ok(())
-}
-
-/// The body to apply to the Deployment `key`: without the number of replicas when somebody else, such as an autoscaler,
-/// has set it.
-pub(super) async fn without_owned_replicas(
-    cluster: &Cluster,
-    key: Key<'_>,
-    body: &Value,
-) -> Result<Value, KubernetesError> {
-    let mut body = body.clone();
-    let live = cluster.get(key).await?;
-    if live.is_some_and(|live| replicas_belong_to_another(&live))
-        && let Some(spec) = body["spec"].as_object_mut()
-    {
-        spec.remove("replicas");
-    }
-    Ok(body)
-}
-
-/// Whether a manager other than Slipway owns `spec.replicas`. Pure.
-fn replicas_belong_to_another(live: &Value) -> bool {
-    let managers = live["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
-    managers.iter().any(|entry| {
-        entry["manager"] != FIELD_MANAGER && !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn replicas_are_left_to_whoever_set_them() {
-        let owned_by = |manager: &str, field: &str| {
-            json!({ "metadata": { "managedFields": [
-                { "manager": FIELD_MANAGER, "fieldsV1": { "f:spec": { "f:selector": {} } } },
-                { "manager": manager, "fieldsV1": { "f:spec": { field: {} } } },
-            ] } })
-        };
-        assert!(replicas_belong_to_another(&owned_by("slipway-scaler", "f:replicas")));
-        assert!(!replicas_belong_to_another(&owned_by(FIELD_MANAGER, "f:replicas")));
-        assert!(!replicas_belong_to_another(&owned_by("kubectl", "f:template")));
-        assert!(!replicas_belong_to_another(&json!({})));
-    }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use slipway_cluster::Access;
 
-use super::super::access::Access;
 use super::super::settings::{PodSecurity, Tls};
 use super::super::wanted::{PullCredential, Support, Variables};
 use super::*;
@@ -44,6 +44,7 @@ fn wanted() -> Wanted {
         image: format!("registry.example/shop@sha256:{}", "a".repeat(64)),
         port: 8080,
         replicas: 3,
+        is_scaled: false,
         env: variables("KEY", "value", "0123456789abcdef"),
         resources: slipway_common::model::ResourceSpec::default(),
         health: slipway_common::model::HealthSpec::default(),
@@ -116,6 +117,15 @@ fn replicas_come_before_others_go_and_answer_until_nobody_asks() {
     assert_eq!(pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"], 5);
     assert_eq!(pod["terminationGracePeriodSeconds"], 15);
     assert_eq!(pod["containers"][0]["readinessProbe"]["tcpSocket"]["port"], 8080);
+}
+
+#[test]
+fn a_number_of_replicas_that_an_autoscaler_sets_is_no_part_of_the_objects() {
+    let scaled = |replicas| render(&Wanted { replicas, is_scaled: true, ..wanted() }, &cluster()).unwrap();
+    assert_eq!(scaled(3), scaled(7));
+    assert!(find(&scaled(7), Kind::Deployment, "shop")["spec"].get("replicas").is_none());
+    assert_eq!(find(&scaled(7), Kind::Deployment, "db")["spec"]["replicas"], 1);
+    assert_ne!(render(&Wanted { replicas: 7, ..wanted() }, &cluster()).unwrap(), rendered());
 }
 
 #[test]

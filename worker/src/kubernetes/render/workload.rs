@@ -13,7 +13,8 @@ const HISTORY: u32 = 2;
 /// How long a support container has to come up.
 const SUPPORT_DEADLINE_S: u64 = 300;
 
-/// The application. While it is replaced, the new replicas come before the old ones go.
+/// The application. While it is replaced, the new replicas come before the old ones go. A number of replicas that an
+/// autoscaler sets is no part of it: another number makes it no other object.
 pub(super) fn of_app(wanted: &Wanted, cluster: &ClusterSettings) -> Manifest {
     let app = wanted.app();
     let container = Container {
@@ -27,7 +28,8 @@ pub(super) fn of_app(wanted: &Wanted, cluster: &ClusterSettings) -> Manifest {
     let strategy =
         json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } });
     let deadline_s = wanted.health.deadline_ms.div_ceil(1_000).max(1);
-    deployment(wanted, &container, wanted.replicas, &strategy, deadline_s, cluster)
+    let replicas = (!wanted.is_scaled).then_some(wanted.replicas);
+    deployment(wanted, &container, replicas, &strategy, deadline_s, cluster)
 }
 
 /// A support container: one, replaced by ending it first, for two of it may not share what it holds.
@@ -40,19 +42,19 @@ pub(super) fn of_support(wanted: &Wanted, support: &Support, cluster: &ClusterSe
         resources: &support.resources,
         probe: support.port.map(pod::connects),
     };
-    deployment(wanted, &container, 1, &json!({ "type": "Recreate" }), SUPPORT_DEADLINE_S, cluster)
+    deployment(wanted, &container, Some(1), &json!({ "type": "Recreate" }), SUPPORT_DEADLINE_S, cluster)
 }
 
 fn deployment(
     wanted: &Wanted,
     container: &Container<'_>,
-    replicas: u32,
+    replicas: Option<u32>,
     strategy: &Value,
     deadline_s: u64,
     cluster: &ClusterSettings,
 ) -> Manifest {
     let name = container.name;
-    let spec = json!({
+    let mut spec = json!({
         "replicas": replicas,
         "revisionHistoryLimit": HISTORY,
         "progressDeadlineSeconds": deadline_s,
@@ -63,5 +65,10 @@ fn deployment(
             "spec": pod::spec(container, &wanted.app(), wanted.pull.is_some(), cluster),
         },
     });
+    if replicas.is_none()
+        && let Some(fields) = spec.as_object_mut()
+    {
+        fields.remove("replicas");
+    }
     Manifest::new(Kind::Deployment, wanted, name, json!({ "spec": spec }))
 }

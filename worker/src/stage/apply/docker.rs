@@ -7,7 +7,7 @@ use slipway_common::model::{DeploymentSpec, Facts, InventoryFact, ResourceSpec, 
 use slipway_common::store::Reservation;
 
 use super::super::{Run, StageError, StageResult, build, required};
-use super::open_env;
+use super::{open_env, size_for};
 use crate::docker::{
     self, ApplySpec, DrainPolicy, Engine, GatewayPort, HealthCheck, Resources, RestartPolicy, Scope, Support,
 };
@@ -54,6 +54,7 @@ async fn put_in_service(
     let scope = scope(run)?;
     let supports = supports(run, spec, engine).await?;
     let gateway_port = stable_port(run, engine, &scope).await?;
+    let replicas = replicas(run, spec).await?;
     let wanted = ApplySpec {
         scope,
         deployment: run.message.deployment.to_string(),
@@ -61,7 +62,7 @@ async fn put_in_service(
         fence: run.fence,
         image_id: image_id.to_owned(),
         port,
-        replicas: spec.replicas,
+        replicas,
         env: open_env(run, &spec.env)?,
         resources: resources(&spec.resources),
         supports,
@@ -82,6 +83,15 @@ async fn put_in_service(
     let url = format!("http://{}:{gateway_port}", run.tools.settings.docker.gateway_host);
     prune_images(run, engine).await;
     Ok(InventoryFact { url: Some(url), gateway_port: Some(gateway_port), namespace: None, objects })
+}
+
+/// How many replicas the engine runs.
+async fn replicas(run: &Run<'_>, spec: &DeploymentSpec) -> Result<u32, StageError> {
+    let replicas = size_for(run, spec).await?.at_most(docker::REPLICAS_MAX);
+    if replicas != spec.replicas {
+        run.say(&format!("{} replicas were asked for; the autoscaler keeps {replicas}", spec.replicas));
+    }
+    Ok(replicas)
 }
 
 /// The deployment's place on the engine.

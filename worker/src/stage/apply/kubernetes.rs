@@ -11,7 +11,7 @@ use slipway_common::model::{
 
 use super::super::source_of::stored_credential;
 use super::super::{Outcome, Run, StageError, StageResult, required, stop};
-use super::open_env;
+use super::{open_env, size_for};
 use crate::failpoint::{self, Moment, Place};
 use crate::kubernetes::{
     self, Cluster, Interest, KubernetesError, Progress, PullCredential, Support, Variables, Wanted, advance,
@@ -133,6 +133,7 @@ fn bare(run: &Run<'_>) -> Wanted {
         image: String::new(),
         port: 0,
         replicas: 0,
+        is_scaled: false,
         env: Variables::default(),
         resources: slipway_common::model::ResourceSpec::default(),
         health: slipway_common::model::HealthSpec::default(),
@@ -151,6 +152,7 @@ async fn wanted(
 ) -> Result<Wanted, StageError> {
     let image = required(facts.image.as_ref(), Stage::Build)?;
     let pull = pull_credential(run, target).await?;
+    let size = size_for(run, spec).await?;
     let mut supports = Vec::with_capacity(spec.supports.len());
     for support in &spec.supports {
         supports.push(of_support(run, support, pull.as_ref()).await?);
@@ -158,7 +160,8 @@ async fn wanted(
     Ok(Wanted {
         image: pullable(image)?,
         port: port(spec, facts)?,
-        replicas: spec.replicas,
+        replicas: size.replicas,
+        is_scaled: size.is_scaled,
         env: variables(run, &spec.env)?,
         resources: spec.resources.clone(),
         health: spec.health.clone(),

@@ -18,6 +18,7 @@ local KINDS = {
   ['s:deployment'] = 'hash', ['s:confirmed'] = 'hash', ['s:ordinal'] = 'hash', ['s:state'] = 'hash',
   ['s:event'] = 'hash', ['s:known'] = 'hash', ['s:refused'] = 'hash', ['s:job'] = 'hash',
   ['s:credential'] = 'hash', ['s:token'] = 'hash', ['s:token-of'] = 'hash', ['s:hash-of'] = 'hash',
+  ['s:autoscaler'] = 'hash', ['s:wish'] = 'hash', ['s:autoscaler:confirmed'] = 'hash', ['s:wish:confirmed'] = 'hash',
   ['s:all'] = 'zset', ['s:pending'] = 'zset', ['s:seen'] = 'set', ['s:keys'] = 'set', ['s:ordinals'] = 'string',
   ['s:ahead'] = 'string',
   ['dead'] = 'hash', ['dead:at'] = 'zset',
@@ -101,6 +102,53 @@ local function remove_token(name)
   redis.call('HDEL', P .. 's:token', name)
 end
 
+-- An autoscaler is laid down behind its life, which is named by the record that it began with: what stands beside it
+-- is that life's (`scaled.lua`).
+local function life_of(stored)
+  return stored and string.match(stored, '^(%x+)\n')
+end
+
+-- The last word on a place alone does not say what is there, for a wish needs an autoscaler. So these records are
+-- folded twice: as they come, and in the ledger's order (`:confirmed`), which is taken over when nothing is ahead.
+local function fold_scaled(entry, autoscalers, wishes)
+  if entry.effect == 'autoscaler_deleted' then
+    redis.call('HDEL', autoscalers, entry.name)
+    redis.call('HDEL', wishes, entry.name)
+    return
+  end
+  local life = life_of(redis.call('HGET', autoscalers, entry.name))
+  if entry.effect == 'autoscaler_stored' then
+    life = life or string.sub(entry.digest, 1, 16)
+    redis.call('HSET', autoscalers, entry.name, life .. '\n' .. entry.body)
+  elseif life then
+    redis.call('HSET', wishes, entry.name, entry.body)
+  end
+end
+
+local function take_over(name, place)
+  local confirmed = redis.call('HGET', P .. name .. ':confirmed', place)
+  if confirmed then
+    redis.call('HSET', P .. name, place, confirmed)
+  else
+    redis.call('HDEL', P .. name, place)
+  end
+end
+
+local function scaled(entry)
+  local autoscalers, wishes = P .. 's:autoscaler', P .. 's:wish'
+  local before = life_of(redis.call('HGET', autoscalers, entry.name))
+  if plan.ledger then
+    take_over('s:autoscaler', entry.name)
+    take_over('s:wish', entry.name)
+  else
+    fold_scaled(entry, autoscalers, wishes)
+  end
+  if before and before ~= life_of(redis.call('HGET', autoscalers, entry.name)) then
+    local beside = P .. 'scaled:' .. entry.name .. ':' .. before .. ':'
+    redis.call('UNLINK', beside .. 'state', beside .. 'decisions', beside .. 'observed')
+  end
+end
+
 local EFFECTS = {
   credential_stored = function(entry) redis.call('HSET', P .. 's:credential', entry.name, entry.body) end,
   credential_deleted = function(entry) redis.call('HDEL', P .. 's:credential', entry.name) end,
@@ -111,6 +159,9 @@ local EFFECTS = {
     redis.call('HSET', P .. 's:token-of', entry.hash, entry.name)
   end,
   token_revoked = function(entry) remove_token(entry.name) end,
+  autoscaler_stored = scaled,
+  autoscaler_deleted = scaled,
+  replicas_wished = scaled,
   job_buried = function(entry)
     redis.call('HSET', P .. 'dead', entry.name, entry.body)
     redis.call('ZADD', P .. 'dead:at', entry.at, entry.name)
@@ -128,6 +179,9 @@ local function write_entry(entry)
   if plan.ledger then
     redis.call('ZREM', P .. 's:pending', member)
     redis.call('SADD', P .. 's:seen', entry.digest)
+    if EFFECTS[entry.effect] == scaled then
+      fold_scaled(entry, P .. 's:autoscaler:confirmed', P .. 's:wish:confirmed')
+    end
     local newer = redis.call('ZRANGEBYLEX', P .. 's:pending', '[' .. entry.subject .. '\n',
       '(' .. entry.subject .. '\11', 'LIMIT', 0, 1)
     if #newer == 0 then EFFECTS[entry.effect](entry) end

@@ -23,8 +23,8 @@ for _, key in ipairs(keys) do
 end
 for _, name in ipairs({
   'ready', 's:deployment', 's:confirmed', 's:ordinal', 's:state', 's:event', 's:known', 's:refused', 's:job',
-  's:credential', 's:token', 's:token-of', 's:hash-of', 's:all', 's:pending', 's:seen', 's:keys', 's:ordinals', 's:ahead',
-  'dead', 'dead:at',
+  's:credential', 's:token', 's:token-of', 's:hash-of', 's:autoscaler', 's:autoscaler:confirmed', 's:wish',
+  's:wish:confirmed', 's:all', 's:pending', 's:seen', 's:keys', 's:ordinals', 's:ahead', 'dead', 'dead:at',
 }) do
   redis.call('UNLINK', P .. name)
 end

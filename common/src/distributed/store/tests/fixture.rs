@@ -16,8 +16,9 @@ use crate::distributed::RedisSettings;
 use crate::distributed::inquiry::RedisInquiries;
 use crate::distributed::projector::Projector;
 use crate::distributed::redis::Redis;
-use crate::distributed::store::RedisStore;
+use crate::distributed::store::{RedisAutoscalers, RedisStore};
 use crate::distributed::testing::{TestRedis, redis};
+use crate::embedded::metric::Audience;
 use crate::ledger::{Ledger, LedgerError, Offset};
 use crate::model::{Event, JobId, JobMessage, WorkerId};
 use crate::queue::{Buried, Claim, JobQueue, QueueDepth, QueueError};
@@ -224,7 +225,15 @@ impl Fixture for Installation {
     async fn backend(&self) -> Backend {
         let (ledger, store) = (Arc::clone(&self.ledger), self.store());
         let inquiries = Arc::new(RedisInquiries::new(store.redis.clone()));
-        Backend { queue: Arc::new(Intake(ledger.clone())), ledger, store: Arc::new(store), inquiries }
+        let autoscalers = Arc::new(RedisAutoscalers::new(store.clone()));
+        Backend {
+            queue: Arc::new(Intake(ledger.clone())),
+            ledger,
+            store: Arc::new(store),
+            inquiries,
+            autoscalers,
+            metrics: Arc::new(Audience::default()),
+        }
     }
 
     async fn restart(&self) -> Backend {

@@ -51,7 +51,8 @@ fn shortened(name: &str) -> String {
 }
 
 /// The first bytes of the text's SHA-256, as hexadecimal digits.
-pub(super) fn hash(text: &str, bytes: usize) -> String {
+#[must_use]
+pub fn hash(text: &str, bytes: usize) -> String {
     Sha256::digest(text.as_bytes()).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 

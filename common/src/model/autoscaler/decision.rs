@@ -1,29 +1,12 @@
-//! What a controller sees and what it says: observation, decision, and the terms that explain it.
+//! What an autoscaler decides, why, and the terms that explain it.
 
 use serde::{Deserialize, Serialize};
 
 use super::clamp::Clamps;
-use crate::demand::{Evidence, Silence};
-
-/// What is known at the moment of a decision.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Observation {
-    /// Now, in seconds since any fixed moment.
-    pub now_s: f64,
-    /// Replicas ordered at the target: what its specification says.
-    pub replicas: u32,
-    /// Replicas that serve.
-    pub ready: u32,
-    /// What the metrics say, or why they say nothing.
-    pub evidence: Result<Evidence, Silence>,
-    /// Requests that arrive in a second, where gateway or ingress count them.
-    pub arrivals_per_s: Option<f64>,
-    /// Requests that wait or are worked on, over all replicas, where somebody counts them.
-    pub inflight: Option<f64>,
-}
+use super::evidence::Silence;
 
 /// Why the replica count stays.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum Reason {
     /// It is what is wanted.
@@ -67,7 +50,7 @@ pub enum Reason {
 }
 
 /// What a decision says.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case", tag = "decision")]
 pub enum Decision {
     /// Leave the count.
@@ -96,7 +79,7 @@ impl Decision {
 
 /// The parts of one command. Everything that is added is a natural logarithm of a replica count or of a ratio:
 /// `ln_command = ln_replicas + proportional + integral + derivative + bump`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Terms {
     /// Mean CPU use of the replicas that count, as a share of what each may use.
     pub utilisation: f64,
@@ -137,5 +120,6 @@ pub struct Terms {
     /// Round of growth at the ceiling; 0 when the CPU can be measured.
     pub blind_round: u32,
     /// Which limits took part.
+    #[schema(value_type = Vec<String>)]
     pub clamps: Clamps,
 }

@@ -40,18 +40,18 @@ pub enum SettingsError {
 }
 
 /// Which rule turns measurements into replica counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Law {
-    /// Works on the logarithm of estimated demand over capacity; see [`crate::control::StandardLaw`].
+    /// Works on the logarithm of estimated demand over capacity; see the crate `slipway-scaler`.
     #[default]
     Standard,
-    /// The law of Kabernetes, sign and all; see [`crate::control::KabernetesLaw`].
+    /// The law of Kabernetes, sign and all; see the crate `slipway-scaler`.
     Kabernetes,
 }
 
 /// How closely the law `standard` follows the load.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// As closely as the measurements allow, at the price of more changes.
@@ -77,8 +77,8 @@ pub struct ModeDefaults {
 }
 
 impl Mode {
-    /// The defaults of this mode. How they were found is said where the other constants of the mode are,
-    /// in [`crate::control::Tuning::of`].
+    /// The defaults of this mode. How they were found is said where the other constants of the mode are, in the
+    /// controller's tuning.
     #[must_use]
     pub fn defaults(self) -> ModeDefaults {
         match self {
@@ -101,7 +101,7 @@ impl Mode {
 }
 
 /// Settings as they arrive. Unknown fields are refused.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSettings {
     /// Which rule decides.
@@ -145,7 +145,7 @@ pub struct RawSettings {
 }
 
 /// Gains as they arrive.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawGains {
     /// Proportional: share of the logarithmic error that one decision takes away. 1 takes all of it.
@@ -237,6 +237,9 @@ pub struct AutoscalerSettings {
     hysteresis: f64,
     actions_per_hour_max: u32,
 }
+
+// Valid settings hold no number that differs from itself.
+impl Eq for AutoscalerSettings {}
 
 impl AutoscalerSettings {
     /// Which rule decides.

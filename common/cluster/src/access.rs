@@ -7,8 +7,7 @@ use std::time::Duration;
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
 use secrecy::SecretString;
-
-use super::error::KubernetesError;
+use slipway_common::config::KubernetesConfig;
 
 /// Longest wait for a connection to the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,8 +37,36 @@ pub enum Access {
     },
 }
 
+/// Why the API server cannot be reached by the settings of a target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the target's setting `{key}`: {reason}")]
+pub struct AccessError {
+    /// Its name in `[kubernetes.<target>]`.
+    pub key: &'static str,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl Access {
+    /// How the API server is reached; the configuration names exactly one way.
+    #[must_use]
+    pub fn of_config(cluster: &KubernetesConfig) -> Self {
+        let path = |text: &String| Some(PathBuf::from(text)).filter(|_| !text.is_empty());
+        if let Some(kubeconfig) = path(&cluster.kubeconfig) {
+            let context = Some(cluster.context.clone()).filter(|context| !context.is_empty());
+            return Self::Kubeconfig { path: kubeconfig, context };
+        }
+        match path(&cluster.token_file) {
+            Some(token_file) => {
+                Self::Server { server: cluster.server.clone(), ca_file: path(&cluster.ca_file), token_file }
+            }
+            None => Self::InCluster,
+        }
+    }
+}
+
 /// Reads what is needed for a connection. Called again when the credentials were refused: they may have been renewed.
-pub(super) async fn config(access: &Access) -> Result<Config, KubernetesError> {
+pub(crate) async fn config(access: &Access) -> Result<Config, AccessError> {
     let mut config = match access {
         Access::InCluster => Config::incluster().map_err(|error| setting("in_cluster", error.to_string()))?,
         Access::Kubeconfig { path, context } => of_kubeconfig(path, context.clone()).await?,
@@ -48,20 +75,20 @@ pub(super) async fn config(access: &Access) -> Result<Config, KubernetesError> {
         }
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // Slipway parks a job instead: a call that is repeated for minutes would hold its slot.
+    // Whoever calls tries again in its own time: a call that is repeated for minutes would hold it up.
     config.default_retry = false;
     config.proxy_url = None;
     Ok(config)
 }
 
 /// The same way to the API server for somebody else: of who Slipway is there nothing is left but this token.
-pub(super) async fn config_for(access: &Access, token: &SecretString) -> Result<Config, KubernetesError> {
+pub(crate) async fn config_for(access: &Access, token: &SecretString) -> Result<Config, AccessError> {
     let mut config = config(access).await?;
     config.auth_info = AuthInfo { token: Some(token.clone()), ..AuthInfo::default() };
     Ok(config)
 }
 
-async fn of_kubeconfig(path: &Path, context: Option<String>) -> Result<Config, KubernetesError> {
+async fn of_kubeconfig(path: &Path, context: Option<String>) -> Result<Config, AccessError> {
     let text = read("kubeconfig", path).await?;
     let parsed = Kubeconfig::from_yaml(&text).map_err(|error| setting("kubeconfig", error.to_string()))?;
     check(&parsed).map_err(|reason| setting("kubeconfig", reason))?;
@@ -71,11 +98,7 @@ async fn of_kubeconfig(path: &Path, context: Option<String>) -> Result<Config, K
         .map_err(|error| setting("context", error.to_string()))
 }
 
-async fn of_server(
-    server: &str,
-    ca_file: Option<&Path>,
-    token_file: &Path,
-) -> Result<Config, KubernetesError> {
+async fn of_server(server: &str, ca_file: Option<&Path>, token_file: &Path) -> Result<Config, AccessError> {
     let address: http::Uri =
         server.parse().map_err(|_| setting("server", "must be an https:// address".to_owned()))?;
     if address.scheme_str() != Some("https") {
@@ -138,7 +161,7 @@ fn refused_of_user(user: &AuthInfo) -> Option<&'static str> {
     .find_map(|(refused, what)| refused.then_some(what))
 }
 
-fn certificates(text: &str) -> Result<Vec<Vec<u8>>, KubernetesError> {
+fn certificates(text: &str) -> Result<Vec<Vec<u8>>, AccessError> {
     use base64::Engine as _;
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
@@ -156,7 +179,7 @@ fn certificates(text: &str) -> Result<Vec<Vec<u8>>, KubernetesError> {
     }
 }
 
-async fn read(key: &'static str, path: &Path) -> Result<String, KubernetesError> {
+async fn read(key: &'static str, path: &Path) -> Result<String, AccessError> {
     let unreadable = |reason: String| setting(key, format!("{} cannot be read: {reason}", path.display()));
     let length = tokio::fs::metadata(path).await.map_err(|error| unreadable(error.to_string()))?.len();
     if length > FILE_MAX_BYTES {
@@ -165,8 +188,8 @@ async fn read(key: &'static str, path: &Path) -> Result<String, KubernetesError>
     tokio::fs::read_to_string(path).await.map_err(|error| unreadable(error.to_string()))
 }
 
-fn setting(key: &'static str, reason: String) -> KubernetesError {
-    KubernetesError::Settings { key, reason }
+fn setting(key: &'static str, reason: String) -> AccessError {
+    AccessError { key, reason }
 }
 
 #[cfg(test)]
@@ -205,6 +228,39 @@ mod tests {
         let mut http = plain.clone();
         http.clusters[0].cluster.as_mut().unwrap().server = Some("http://k.example".to_owned());
         assert!(check(&http).unwrap_err().contains("not https"));
+    }
+
+    #[test]
+    fn the_configuration_names_the_way() {
+        let with = |kubeconfig: &str, context: &str, server: &str, ca_file: &str, token_file: &str| {
+            let owned = str::to_owned;
+            Access::of_config(&KubernetesConfig {
+                kubeconfig: owned(kubeconfig),
+                context: owned(context),
+                server: owned(server),
+                ca_file: owned(ca_file),
+                token_file: owned(token_file),
+                ..KubernetesConfig::default()
+            })
+        };
+        assert_eq!(with("", "", "", "", ""), Access::InCluster);
+        assert_eq!(with("/k", "", "", "", ""), Access::Kubeconfig { path: "/k".into(), context: None });
+        assert_eq!(
+            with("/k", "c", "", "", ""),
+            Access::Kubeconfig { path: "/k".into(), context: Some("c".to_owned()) }
+        );
+        assert_eq!(
+            with("", "", "https://k", "", "/t"),
+            Access::Server { server: "https://k".to_owned(), ca_file: None, token_file: "/t".into() }
+        );
+        assert_eq!(
+            with("", "", "https://k", "/c", "/t"),
+            Access::Server {
+                server: "https://k".to_owned(),
+                ca_file: Some("/c".into()),
+                token_file: "/t".into()
+            }
+        );
     }
 
     #[tokio::test]

@@ -1,0 +1,486 @@
+//! One deployment that is kept at its size: what is measured of it becomes decisions, and decisions become orders. Pure:
+//! the time is an argument, and whoever calls carries the orders out.
+
+mod explain;
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use slipway_common::autoscaler::Entry;
+use slipway_common::metric::{ContainerMeasure, Measured, MetricEvent, TrafficMeasure};
+use slipway_common::model::autoscaler::{
+    AutoscalerFault, AutoscalerSettings, AutoscalerState, Clamp, Clamps, Decision, DecisionEntry, Evidence,
+    Observed, Place, Reason, Silence, Terms, Wish,
+};
+use uuid::Uuid;
+
+use super::measure::{owner_of, sample, seconds};
+use crate::control::{Controller, Observation};
+use crate::demand::{DemandLimits, DemandWindow, Key};
+use crate::target::{Seen, Subject, TargetError};
+
+/// Observations that are handed on together.
+const OBSERVED_CHUNK: usize = 12;
+/// A look at the target older than this is of no use.
+const SEEN_MAX_S: f64 = 30.0;
+/// After so long without events there is a step all the same, as a multiple of the interval: silence is a finding.
+const SILENT_STEP: f64 = 2.0;
+/// A wish that could not be fulfilled is tried again after so long.
+const WISH_RETRY_S: f64 = 5.0;
+/// What was left half done is finished after so long, for a job may be about to do so.
+const UNFINISHED_S: f64 = 15.0;
+/// The clock may go back by so much; by more, everything begins anew.
+const CLOCK_BACK_MAX_S: f64 = 5.0;
+
+/// One deployment that is kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    entry: Entry,
+    subject: Option<Subject>,
+    fence: u64,
+    controller: Controller,
+    window: DemandWindow,
+    names: HashMap<Key, String>,
+    traffic: Option<(f64, TrafficMeasure)>,
+    seen: Option<(f64, Seen)>,
+    unfinished_since_s: Option<f64>,
+    /// The count that was ordered last, of whichever deployment of the place: what a deploy makes run. While a job takes
+    /// replicas away, fewer and fewer are seen, and none of that was ordered.
+    ordered: Option<u32>,
+    /// A count that shall be set, and is not being set yet.
+    pending: Option<u32>,
+    /// A count that is being set.
+    acting: Option<u32>,
+    wish_done: Option<Uuid>,
+    wish_tried_s: f64,
+    stepped_s: f64,
+    touched: bool,
+    decision: Option<Decision>,
+    evidence: Option<Evidence>,
+    fault: Option<AutoscalerFault>,
+    observed: Vec<Observed>,
+    is_news: bool,
+    noted: Option<&'static str>,
+}
+
+/// What is to be done on the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// The deployment.
+    pub(crate) subject: Subject,
+    /// From so many.
+    pub(crate) from: u32,
+    /// To so many; nothing when only what was left half done is finished.
+    pub(crate) to: Option<u32>,
+}
+
+/// What one step gave.
+#[derive(Debug, Default)]
+pub(crate) struct Stepped {
+    /// A decision worth keeping.
+    pub(crate) decision: Option<DecisionEntry>,
+    /// Observations to keep, once there are enough of them.
+    pub(crate) observed: Vec<Observed>,
+}
+
+impl Kept {
+    /// Begins to keep a place. What is known of it from before are the wish that was fulfilled last, and nothing else:
+    /// the count that is found is taken over.
+    pub(crate) fn new(entry: Entry, fence: u64, state: Option<&AutoscalerState>) -> Self {
+        let controller = Controller::new(entry.autoscaler.settings.clone());
+        let limits = limits(&entry.autoscaler.settings);
+        Self {
+            entry,
+            subject: None,
+            fence,
+            controller,
+            window: DemandWindow::new(Key::from_number(0), limits),
+            names: HashMap::new(),
+            traffic: None,
+            seen: None,
+            unfinished_since_s: None,
+            ordered: state.map(|state| state.replicas),
+            pending: None,
+            acting: None,
+            wish_done: state.and_then(|state| state.wish),
+            wish_tried_s: f64::NEG_INFINITY,
+            stepped_s: f64::NEG_INFINITY,
+            touched: false,
+            decision: None,
+            evidence: None,
+            fault: None,
+            observed: Vec::new(),
+            is_news: true,
+            noted: None,
+        }
+    }
+
+    /// The deployment in service, if there is one.
+    pub(crate) fn subject(&self) -> Option<&Subject> {
+        self.subject.as_ref()
+    }
+
+    /// Its place.
+    pub(crate) fn place(&self) -> &Place {
+        &self.entry.autoscaler.place
+    }
+
+    /// Whether it is kept under this fencing token.
+    pub(crate) fn is_under(&self, fence: u64) -> bool {
+        self.fence == fence
+    }
+
+    /// The CPU use that is aimed at, a share.
+    pub(crate) fn cpu_target(&self) -> f64 {
+        self.entry.autoscaler.settings.cpu_target().get()
+    }
+
+    /// Takes over what was read of it: settings without a bump, another deployment with an empty window.
+    pub(crate) fn update(&mut self, entry: Entry, subject: Option<Subject>, fence: u64) {
+        if entry.autoscaler.settings != self.entry.autoscaler.settings {
+            self.controller.set_settings(entry.autoscaler.settings.clone());
+            self.window.set_limits(limits(&entry.autoscaler.settings));
+            self.is_news = true;
+        }
+        if subject != self.subject {
+            let owner = subject.as_ref().map_or(Key::from_number(0), |subject| owner_of(subject.deployment));
+            self.window = DemandWindow::new(owner, limits(&entry.autoscaler.settings));
+            self.names.clear();
+            (self.seen, self.pending, self.evidence, self.traffic) = (None, None, None, None);
+            self.unfinished_since_s = None;
+            self.is_news = true;
+        }
+        (self.entry, self.subject, self.fence) = (entry, subject, fence);
+    }
+
+    /// Takes an event that names this deployment. Answers whether it was of use.
+    pub(crate) fn take(&mut self, event: &MetricEvent, now_s: f64) -> bool {
+        match &event.measured {
+            Measured::Container(container) => self.take_container(event, container, now_s),
+            Measured::Traffic(traffic) => self.take_traffic(event, traffic, now_s),
+        }
+    }
+
+    fn take_container(&mut self, event: &MetricEvent, container: &ContainerMeasure, now_s: f64) -> bool {
+        let key = Key::of(&container.container);
+        if container.gone {
+            self.window.remove(key);
+            self.names.remove(&key);
+            return true;
+        }
+        if self.window.push(&sample(event, container), now_s).is_err() {
+            return false;
+        }
+        self.names.entry(key).or_insert_with(|| container.container.clone());
+        if self.names.len() > 2 * self.window.len() + 16 {
+            let window = &self.window;
+            self.names.retain(|key, _| window.uses().any(|(known, _)| known == *key));
+        }
+        self.touched = true;
+        true
+    }
+
+    fn take_traffic(&mut self, event: &MetricEvent, traffic: &TrafficMeasure, now_s: f64) -> bool {
+        let at_s = seconds(event.at);
+        let sound = |value: Option<f64>| value.is_none_or(|value| value.is_finite() && value >= 0.0);
+        let is_newest = self.traffic.as_ref().is_none_or(|(known_s, _)| at_s > *known_s);
+        let limits = DemandLimits::default();
+        let in_time = at_s <= now_s + limits.ahead_max_s && at_s >= now_s - self.stale_after_s();
+        if !(sound(traffic.arrivals_per_s) && sound(traffic.inflight) && is_newest && in_time) {
+            return false;
+        }
+        self.traffic = Some((at_s, traffic.clone()));
+        true
+    }
+
+    /// What the target says; nothing when nothing of the deployment is there.
+    pub(crate) fn see(&mut self, seen: Option<Seen>, now_s: f64) {
+        let Some(seen) = seen else {
+            self.fault_is(Some(TargetError::Absent.fault()));
+            return;
+        };
+        let is_unfinished = seen.unfinished > 0 && self.acting.is_none();
+        self.unfinished_since_s = is_unfinished.then(|| self.unfinished_since_s.unwrap_or(now_s));
+        self.fault_is(seen.hands_off.clone());
+        if seen.unfinished == 0 && self.acting.is_none() {
+            self.ordered = Some(seen.replicas);
+        }
+        self.is_news |= self.seen.as_ref().is_none_or(|(_, known)| *known != seen);
+        self.seen = Some((now_s, seen));
+    }
+
+    /// The target could not be looked at; what was seen before stays, and grows old.
+    pub(crate) fn see_nothing(&mut self, error: &TargetError) {
+        self.fault_is(Some(error.fault()));
+    }
+
+    fn fault_is(&mut self, fault: Option<AutoscalerFault>) {
+        self.is_news |= self.fault != fault;
+        self.fault = fault;
+    }
+
+    /// Whether there is something to decide: new evidence and the interval over, or silence for longer.
+    pub(crate) fn is_due(&self, now_s: f64) -> bool {
+        let interval_s = self.interval_s();
+        let since_s = now_s - self.stepped_s;
+        // A little early counts: events come at about the interval.
+        (self.touched && since_s >= 0.8 * interval_s) || since_s >= SILENT_STEP * interval_s
+    }
+
+    /// One step: observes, decides, and remembers what has to be ordered.
+    pub(crate) fn step(&mut self, now_s: f64, at: Timestamp) -> Stepped {
+        if now_s < self.stepped_s - CLOCK_BACK_MAX_S {
+            self.begin_anew();
+        }
+        self.stepped_s = now_s.max(self.stepped_s);
+        self.touched = false;
+        let Some((replicas, ready)) = self.counts(now_s) else { return Stepped::default() };
+        let evidence = self.window.read(Some(ready), now_s);
+        self.evidence = evidence.ok();
+        let (arrivals_per_s, inflight) = self.traffic(now_s);
+        let seen = Observation { now_s, replicas, ready, evidence, arrivals_per_s, inflight };
+        let decision = self.decide(&seen);
+        self.note_observed(&seen, at);
+        self.is_news = true;
+        let is_new = self.is_worth_keeping(&decision);
+        if !matches!(decision, Decision::Hold(Reason::NothingNew | Reason::NotDue)) {
+            self.decision = Some(decision);
+        }
+        if let Decision::Scale { to, .. } = decision {
+            self.pending = Some(to);
+        }
+        Stepped {
+            decision: is_new.then(|| self.decision_entry(&seen, at, None)),
+            observed: self.chunk(false),
+        }
+    }
+
+    /// The count is brought into the limits at once; the rest is the controller's.
+    fn decide(&mut self, seen: &Observation) -> Decision {
+        let (min, max) = self.limits();
+        let to = seen.replicas.clamp(min, max);
+        if seen.replicas == 0 || to == seen.replicas {
+            return self.controller.step(seen);
+        }
+        let mut clamps = Clamps::default();
+        clamps.add(if to > seen.replicas { Clamp::Min } else { Clamp::Max });
+        let cpu_target = self.entry.autoscaler.settings.cpu_target().get();
+        let terms =
+            Terms { cpu_target, command_replicas: f64::from(seen.replicas), clamps, ..Terms::default() };
+        Decision::Scale { from: seen.replicas, to, terms }
+    }
+
+    /// What has to be done on the target now, if nothing is being done and nothing stands in the way.
+    pub(crate) fn order(&mut self, now_s: f64) -> Option<Order> {
+        let subject = self.subject.clone()?;
+        let (_, seen) = self.seen.as_ref().filter(|(seen_s, _)| now_s - seen_s <= SEEN_MAX_S)?;
+        if self.acting.is_some() || seen.hands_off.is_some() {
+            self.pending = self.pending.filter(|_| seen.hands_off.is_none());
+            return None;
+        }
+        let from = seen.replicas;
+        let is_settling = self.unfinished_since_s.is_some_and(|since_s| now_s - since_s >= UNFINISHED_S);
+        if let Some(wish) = self.open_wish().filter(|_| now_s - self.wish_tried_s >= WISH_RETRY_S) {
+            let (min, max) = self.limits();
+            let (id, wanted) = (wish.id, wish.replicas.clamp(min, max));
+            self.wish_tried_s = now_s;
+            self.pending = Some(wanted);
+            if wanted == from {
+                self.wish_done = Some(id);
+            }
+        }
+        match self.pending.take() {
+            Some(to) if to != from => {
+                self.acting = Some(to);
+                self.is_news = true;
+                Some(Order { subject, from, to: Some(to) })
+            }
+            Some(_) | None if is_settling => {
+                self.acting = Some(from);
+                Some(Order { subject, from, to: None })
+            }
+            Some(_) | None => None,
+        }
+    }
+
+    /// How an order ended. What was not taken is worth keeping.
+    pub(crate) fn acted(
+        &mut self,
+        order: &Order,
+        result: &Result<u32, TargetError>,
+        now_s: f64,
+        at: Timestamp,
+    ) -> Option<DecisionEntry> {
+        self.acting = None;
+        self.unfinished_since_s = None;
+        self.is_news = true;
+        if self.subject.as_ref() != Some(&order.subject) {
+            return None;
+        }
+        match result {
+            Ok(replicas) => {
+                self.fault_is(None);
+                self.ordered = Some(*replicas);
+                if let Some((_, seen)) = &mut self.seen {
+                    seen.replicas = *replicas;
+                }
+                let wish = self.open_wish().map(|wish| (wish.id, wish.replicas));
+                if let Some((id, wanted)) = wish
+                    && order.to.is_some_and(|to| to == self.clamped(wanted))
+                {
+                    self.wish_done = Some(id);
+                }
+                None
+            }
+            Err(TargetError::Changed) => None,
+            Err(error) => {
+                let fault = error.fault();
+                self.fault_is(Some(fault.clone()));
+                let (replicas, ready) = self.counts(now_s)?;
+                let evidence = self.evidence.ok_or(Silence::NeverHeard);
+                let seen =
+                    Observation { now_s, replicas, ready, evidence, arrivals_per_s: None, inflight: None };
+                self.noted = None;
+                self.decision.is_some().then(|| self.decision_entry(&seen, at, Some(fault)))
+            }
+        }
+    }
+
+    /// Its state, if anything about it is new.
+    pub(crate) fn news(&mut self, scaler: &str, at: Timestamp) -> Option<AutoscalerState> {
+        let subject = self.subject.as_ref()?;
+        if !std::mem::take(&mut self.is_news) {
+            return None;
+        }
+        let seen = self.seen.as_ref().map(|(_, seen)| seen);
+        Some(AutoscalerState {
+            deployment: subject.deployment,
+            at,
+            fence: self.fence,
+            scaler: scaler.to_owned(),
+            replicas: self.pending.or(self.acting).or(self.ordered)?,
+            ready: seen.map_or(0, |seen| seen.ready),
+            evidence: self.evidence,
+            decision: self.decision,
+            terms: self.controller.terms().copied(),
+            startup_s: self.controller.startup_s(),
+            wish: self.wish_done,
+            busy: self.acting.is_some() || self.pending.is_some() || self.open_wish().is_some(),
+            containers: explain::uses(&self.window, &self.names),
+            dropped: self.window.dropped(),
+            fault: self.fault.clone(),
+        })
+    }
+
+    /// Its state was not kept; it is tried again.
+    pub(crate) fn is_news_again(&mut self) {
+        self.is_news = true;
+    }
+
+    /// The observations that were not handed on yet, if there are enough of them or `all` are asked for.
+    pub(crate) fn chunk(&mut self, all: bool) -> Vec<Observed> {
+        if self.observed.len() >= OBSERVED_CHUNK || all {
+            std::mem::take(&mut self.observed)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Replicas ordered, and those that serve, by the newest look that is of use.
+    fn counts(&self, now_s: f64) -> Option<(u32, u32)> {
+        let (_, seen) = self.seen.as_ref().filter(|(seen_s, _)| now_s - seen_s <= SEEN_MAX_S)?;
+        if seen.hands_off.is_some() {
+            return None;
+        }
+        Some((self.pending.or(self.acting).unwrap_or(seen.replicas), seen.ready))
+    }
+
+    fn traffic(&self, now_s: f64) -> (Option<f64>, Option<f64>) {
+        let fresh = self.traffic.as_ref().filter(|(at_s, _)| now_s - at_s <= self.stale_after_s());
+        fresh.map_or((None, None), |(_, traffic)| (traffic.arrivals_per_s, traffic.inflight))
+    }
+
+    fn open_wish(&self) -> Option<&Wish> {
+        self.entry.wish.as_ref().filter(|wish| self.wish_done != Some(wish.id))
+    }
+
+    fn limits(&self) -> (u32, u32) {
+        let (min, max) = self.entry.autoscaler.settings.replicas();
+        (min.get(), max.get())
+    }
+
+    fn clamped(&self, replicas: u32) -> u32 {
+        let (min, max) = self.limits();
+        replicas.clamp(min, max)
+    }
+
+    fn interval_s(&self) -> f64 {
+        self.entry.autoscaler.settings.interval().as_secs_f64()
+    }
+
+    fn stale_after_s(&self) -> f64 {
+        self.entry.autoscaler.settings.stale_after().as_secs_f64()
+    }
+
+    /// The clock went back: nothing that was measured before has a place in the order of time.
+    fn begin_anew(&mut self) {
+        let settings = self.entry.autoscaler.settings.clone();
+        let owner = self.subject.as_ref().map_or(Key::from_number(0), |one| owner_of(one.deployment));
+        self.window = DemandWindow::new(owner, limits(&settings));
+        self.controller = Controller::new(settings);
+        (self.traffic, self.stepped_s, self.wish_tried_s) = (None, f64::NEG_INFINITY, f64::NEG_INFINITY);
+    }
+
+    fn note_observed(&mut self, seen: &Observation, at: Timestamp) {
+        self.observed.push(Observed {
+            at,
+            replicas: seen.replicas,
+            ready: seen.ready,
+            evidence: seen.evidence.ok(),
+            arrivals_per_s: seen.arrivals_per_s,
+            inflight: seen.inflight,
+        });
+    }
+
+    /// Changes always; a reason to hold when it is another one than before.
+    fn is_worth_keeping(&mut self, decision: &Decision) -> bool {
+        let name = match decision {
+            Decision::Scale { .. } => None,
+            Decision::Hold(Reason::NothingNew | Reason::NotDue) => return false,
+            Decision::Hold(reason) => Some(explain::name(reason)),
+        };
+        let is_new = name.is_none() || name != self.noted;
+        self.noted = name;
+        is_new
+    }
+
+    fn decision_entry(
+        &self,
+        seen: &Observation,
+        at: Timestamp,
+        fault: Option<AutoscalerFault>,
+    ) -> DecisionEntry {
+        let deployment = self.subject.as_ref().map(|subject| subject.deployment);
+        DecisionEntry {
+            at,
+            deployment: deployment.unwrap_or_else(|| uuid::Uuid::nil().into()),
+            replicas: seen.replicas,
+            ready: seen.ready,
+            evidence: seen.evidence.ok(),
+            decision: self.decision.unwrap_or(Decision::Hold(Reason::NotDue)),
+            terms: self.controller.terms().copied(),
+            fault,
+        }
+    }
+}
+
+fn limits(settings: &AutoscalerSettings) -> DemandLimits {
+    DemandLimits {
+        window_s: settings.window().as_secs_f64(),
+        stale_after_s: settings.stale_after().as_secs_f64(),
+        ..DemandLimits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

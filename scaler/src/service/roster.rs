@@ -1,0 +1,171 @@
+//! Who is kept: the autoscalers of the shards that are held, and the deployment in service in each of their places.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt as _};
+use slipway_common::Backend;
+use slipway_common::autoscaler::Entry;
+use slipway_common::model::autoscaler::{AutoscalerState, Place};
+use slipway_common::store::StoreError;
+use slipway_common::telemetry::chain;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::shards::Shards;
+use crate::target::{Guard as _, Subject};
+
+/// Pause between two looks at the settings: how soon they are followed.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+/// Shortest pause between two looks for the deployment in service of a place; grows with the number of places.
+const SUBJECT_PAUSE_MIN: Duration = Duration::from_secs(2);
+/// Places looked at in a second, at most about.
+const SUBJECTS_PER_S: u32 = 250;
+/// Looks at once.
+const AT_ONCE: usize = 16;
+/// Most places one scaler keeps.
+pub(crate) const KEPT_MAX: usize = 20_000;
+
+/// One place to keep.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// Settings and wish.
+    pub(crate) entry: Entry,
+    /// The deployment in service.
+    pub(crate) subject: Option<Subject>,
+    /// Fencing token of the shard.
+    pub(crate) fence: u64,
+    /// What was said of it last, the first time the place is listed under this token.
+    pub(crate) state: Option<AutoscalerState>,
+}
+
+#[derive(Debug)]
+struct Known {
+    subject: Option<Subject>,
+    fence: u64,
+    looked_at: Instant,
+}
+
+/// Reads again and again who is kept.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    backend: Backend,
+    shards: Shards,
+    known: HashMap<Place, Known>,
+}
+
+/// What a look at one place found.
+struct Found {
+    entry: Entry,
+    fence: u64,
+    subject: Option<Subject>,
+    state: Option<AutoscalerState>,
+    was_looked: bool,
+}
+
+impl Roster {
+    pub(crate) fn new(backend: Backend, shards: Shards) -> Self {
+        Self { backend, shards, known: HashMap::new() }
+    }
+
+    /// Reads until `stop`; hands each list to the loop, and the subjects to whoever looks at targets.
+    pub(crate) async fn keep(
+        mut self,
+        lists: mpsc::Sender<Vec<Listed>>,
+        subjects: watch::Sender<Arc<[Subject]>>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            match self.read().await {
+                Ok(list) => {
+                    let now: Arc<[Subject]> = list.iter().filter_map(|one| one.subject.clone()).collect();
+                    subjects.send_if_modified(|known| {
+                        let is_new = *known != now;
+                        *known = now;
+                        is_new
+                    });
+                    if lists.send(list).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => tracing::debug!(error = chain(&error), "the autoscalers could not be read"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(READ_PAUSE) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Vec<Listed>, StoreError> {
+        let mut all = self.backend.autoscalers.all().await?;
+        if all.len() > KEPT_MAX {
+            tracing::error!(
+                found = all.len(),
+                limit = KEPT_MAX,
+                "there are more autoscalers than one scaler keeps"
+            );
+            all.truncate(KEPT_MAX);
+        }
+        let held: Vec<(Entry, u64)> = all
+            .into_iter()
+            .filter_map(|entry| {
+                let fence = self.shards.guard(&entry.autoscaler.place)?.fence().ok()?;
+                Some((entry, fence))
+            })
+            .collect();
+        let pause = SUBJECT_PAUSE_MIN
+            .max(Duration::from_secs(1) * u32::try_from(held.len()).unwrap_or(u32::MAX) / SUBJECTS_PER_S);
+        let looks = held.into_iter().map(|(entry, fence)| self.look(entry, fence, pause));
+        let found: Vec<Result<Found, StoreError>> =
+            stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
+        let mut list = Vec::with_capacity(found.len());
+        let mut known = HashMap::with_capacity(found.len());
+        for found in found {
+            let Found { entry, fence, subject, state, was_looked } = found?;
+            let place = entry.autoscaler.place.clone();
+            let before = self.known.get(&place).map(|known| known.looked_at);
+            let looked_at = if was_looked { Instant::now() } else { before.unwrap_or_else(Instant::now) };
+            known.insert(place, Known { subject: subject.clone(), fence, looked_at });
+            list.push(Listed { entry, subject, fence, state });
+        }
+        self.known = known;
+        Ok(list)
+    }
+
+    /// What is known of a place, looked at again when its time has come.
+    async fn look(&self, entry: Entry, fence: u64, pause: Duration) -> Result<Found, StoreError> {
+        let place = &entry.autoscaler.place;
+        let known = self.known.get(place).filter(|known| known.fence == fence);
+        if let Some(known) = known
+            && known.looked_at.elapsed() < pause
+        {
+            let subject = known.subject.clone();
+            return Ok(Found { entry, fence, subject, state: None, was_looked: false });
+        }
+        let before = known.and_then(|known| known.subject.as_ref());
+        let subject = subject_of(&self.backend, place, before).await?;
+        let state = if known.is_none() { self.backend.autoscalers.state(place).await? } else { None };
+        Ok(Found { entry, fence, subject, state, was_looked: true })
+    }
+}
+
+/// The deployment in service, if there is one.
+async fn subject_of(
+    backend: &Backend,
+    place: &Place,
+    before: Option<&Subject>,
+) -> Result<Option<Subject>, StoreError> {
+    let serving = backend.store.in_service(&place.project, &place.environment).await?;
+    let Some(newest) = serving.first() else { return Ok(None) };
+    if let Some(before) = before.filter(|before| before.deployment == *newest) {
+        return Ok(Some(before.clone()));
+    }
+    let deployment = backend.store.deployment(*newest).await?;
+    Ok(deployment.map(|deployment| Subject {
+        place: place.clone(),
+        deployment: deployment.id,
+        target: deployment.target,
+    }))
+}
