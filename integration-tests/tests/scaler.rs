@@ -96,21 +96,27 @@ async fn steps(burn: &mut Burn) -> anyhow::Result<()> {
     let base = burn.settled_at(1.0, SETTLED_MAX * 2).await?;
     load.set_rate(4.0 * base_rate);
     let up = burn.settled_at(4.0, pace::allowed(SETTLED_MAX)).await?;
-    load.set_rate(base_rate);
+    // What is lost on the way up is lost for want of replicas: the service's own queue is short. On the way down nothing may.
+    let going_down = Load::start(&burn.address);
+    going_down.set_rate(4.0 * base_rate);
+    let on_the_way_up = load.stop().await;
+    going_down.set_rate(base_rate);
     let down = burn.settled_at(1.0, pace::allowed(SETTLED_MAX)).await?;
-    let served = load.stop().await;
+    let served = going_down.stop().await;
     println!(
-        "scaler: x4 settled after {:?} at {:.2} with {} replicas (from {}), back after {:?} at {:.2} with {}; \
-         {} requests, {} lost",
+        "scaler: x4 settled after {:?} at {:.2} with {} replicas (from {}), {} of {} requests lost meanwhile; back \
+         after {:?} at {:.2} with {}, {} of {} lost",
         up.took,
         up.utilisation,
         up.replicas,
         base.replicas,
+        on_the_way_up.lost,
+        on_the_way_up.sent,
         down.took,
         down.utilisation,
         down.replicas,
-        served.sent,
-        served.lost
+        served.lost,
+        served.sent
     );
     ensure!(up.replicas > base.replicas && down.replicas < up.replicas, "{base:?} {up:?} {down:?}");
     ensure!(served.lost == 0, "lost {} of {}: {:?}", served.lost, served.sent, served.first_loss);

@@ -31,6 +31,8 @@ async fn client(slipway: &SlipwayProcess, is_so: impl Fn(&Value) -> bool) -> any
         if status == 200 && is_so(&stats) {
             return Ok(stats);
         }
+        // One that has ended stays so.
+        ensure!(stats["status"] != "DEAD" || is_so(&stats), "it is dead: {stats:#}\n{}", slipway.log());
         ensure!(Instant::now() < deadline, "it is {status}: {stats:#}\n{}", slipway.log());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -86,7 +88,9 @@ async fn live(slipway: &SlipwayProcess, docker: &bollard::Docker, label: &mut St
     }
     is_refused(slipway, ("POST", "/client", json!({ "image": BASE_IMAGE })), (400, "Bad body format"))
         .await?;
-    let start = json!({ "image": BASE_IMAGE, "cpu_target": 50, "constants": { "kp": 0, "ki": 0, "kd": 0 } });
+    let start = json!({
+        "image": BASE_IMAGE, "cpu_target": 50, "constants": { "kp": 0, "ki": 0, "kd": 0 }, "port": 8080,
+    });
     let (status, answer) = ask(slipway, "POST", "/client", start.clone()).await?;
     ensure!(status == 200 && answer["message"] == "Client started", "{status}: {answer:#}");
     is_refused(slipway, ("POST", "/client", start.clone()), (409, "There is already a client running"))
