@@ -12,5 +12,5 @@ cargo build --workspace --locked --bins --tests
 wait "$fetching" || true
 programs=$(realpath "${CARGO_TARGET_DIR:-target}/debug")
 export SLIPWAY_BIN=$programs/slipway SLIPWAY_API_BIN=$programs/slipway-api SLIPWAY_WORKER_BIN=$programs/slipway-worker
-export SLIPWAY_GATEWAY_BIN=$programs/slipway-gateway
+export SLIPWAY_GATEWAY_BIN=$programs/slipway-gateway SLIPWAY_SCALER_BIN=$programs/slipway-scaler
 exec scripts/control-plane.sh run -- scripts/with-docker.sh cargo test --workspace --locked --no-fail-fast "$@"

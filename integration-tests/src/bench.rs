@@ -18,6 +18,7 @@ pub mod memory;
 pub mod null_pipeline;
 pub mod quorum_accept;
 pub mod samples;
+pub mod scaler;
 pub mod server;
 pub mod watch;
 pub mod workers;

@@ -17,12 +17,16 @@ use bollard::query_parameters::{
 use burn::{Burn, Load};
 use serde_json::{Value, json};
 use slipway_integration_tests::{docker_engine, pace};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// A step of the load is followed within this time.
 const SETTLED_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for anything else.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// One test at a time: what is measured is CPU.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Runs `body` with a service that burns CPU, and cleans up whatever happened.
 async fn in_fire(project: &str, body: impl AsyncFnOnce(&mut Burn) -> anyhow::Result<()>) {
@@ -31,6 +35,7 @@ async fn in_fire(project: &str, body: impl AsyncFnOnce(&mut Burn) -> anyhow::Res
         Err(reason) => return docker_engine::skip(&reason),
     };
     pace::watch();
+    let _turn = TURN.lock().await;
     let mut burn = Burn::start(&host, project).await.expect("the service is deployed");
     let outcome = body(&mut burn).await.with_context(|| burn.slipway.log());
     let (label, docker) = (burn.label(), burn.docker.clone());

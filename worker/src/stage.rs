@@ -7,6 +7,7 @@ mod commit;
 mod source_of;
 mod stop;
 mod template;
+mod turn;
 
 use std::fmt;
 use std::sync::Arc;

@@ -45,6 +45,13 @@ impl Place {
     }
 }
 
+/// Key of the lease under which the replicas of a place are changed on an engine, by the key its jobs run under. Deploy jobs
+/// take it while they apply or stop, scalers while they add or remove.
+#[must_use]
+pub fn replicas_lease(serial_key: &str) -> String {
+    format!("{serial_key}/replicas")
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.project, self.environment)

@@ -46,14 +46,25 @@ impl Installation {
     /// # Errors
     /// When RabbitMQ or Redis is not installed, or something does not become ready.
     pub async fn start(workers: usize, engine: Option<&str>) -> Result<Self> {
+        Self::start_with(|options| {
+            options
+                .with(1, workers)
+                .variable("SLIPWAY__DOCKER__HOST", engine.unwrap_or(NO_ENGINE))
+                // There is nothing to look at.
+                .variable("SLIPWAY__WORKER__OBSERVE_INTERVAL_MS", "600000")
+        })
+        .await
+    }
+
+    /// What `tune` makes of one API and one worker.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(tune: impl FnOnce(DistributedOptions) -> DistributedOptions) -> Result<Self> {
         let rabbit = RabbitMq::start(RabbitOptions::with_config(&[MEMORY_LIMIT])).await?;
         let redis = RedisServer::start(RedisOptions::default()).await?;
-        let options = DistributedOptions::new(vec![rabbit.url()], redis.url())
-            .with(1, workers)
-            .variable("SLIPWAY__DOCKER__HOST", engine.unwrap_or(NO_ENGINE))
-            // There is nothing to look at.
-            .variable("SLIPWAY__WORKER__OBSERVE_INTERVAL_MS", "600000");
-        let slipway = DistributedSlipway::start(options).await?;
+        let options = DistributedOptions::new(vec![rabbit.url()], redis.url());
+        let slipway = DistributedSlipway::start(tune(options)).await?;
         Ok(Self { slipway, rabbit, redis })
     }
 

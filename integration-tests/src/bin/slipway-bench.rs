@@ -7,14 +7,24 @@ use anyhow::{Context as _, Result, bail};
 use slipway_integration_tests::bench::figure::Figure;
 use slipway_integration_tests::bench::server::WorkerLoad;
 use slipway_integration_tests::bench::{
-    accept, cluster, deploy, disk, growth, idle, listing, null_pipeline, quorum_accept, workers,
+    accept, cluster, deploy, disk, growth, idle, listing, null_pipeline, quorum_accept, scaler, workers,
 };
 use slipway_integration_tests::control_plane::ControlPlane;
 use slipway_integration_tests::docker_engine;
 
 /// The parts in the order in which they are taken when none is named.
-const PARTS: [&str; 9] =
-    ["idle", "accept", "list", "null-jobs", "accept-quorum", "workers", "memory", "cluster", "deploy"];
+const PARTS: [&str; 10] = [
+    "idle",
+    "accept",
+    "list",
+    "null-jobs",
+    "accept-quorum",
+    "workers",
+    "memory",
+    "cluster",
+    "scaler",
+    "deploy",
+];
 const REPETITIONS_DEFAULT: u32 = 7;
 const SECONDS_DEFAULT: u32 = 30;
 const JOBS_DEFAULT: u32 = 20_000;
@@ -46,6 +56,7 @@ async fn main() -> Result<()> {
             }
             "memory" => print(&growth::measure(number("BENCH_JOBS", JOBS_DEFAULT)?).await?),
             "cluster" => cluster_figures().await?,
+            "scaler" => scaler_figures().await?,
             _ => deploy_figures().await?,
         }
     }
@@ -68,6 +79,13 @@ async fn accept_figures() -> Result<()> {
 async fn cluster_figures() -> Result<()> {
     if ControlPlane::available().await {
         print(&cluster::measure(number("BENCH_FLEET", FLEET_DEFAULT)?).await?);
+    }
+    Ok(())
+}
+
+async fn scaler_figures() -> Result<()> {
+    if ControlPlane::available().await {
+        print(&scaler::measure().await?);
     }
     Ok(())
 }

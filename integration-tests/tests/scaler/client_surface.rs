@@ -58,6 +58,7 @@ async fn the_client_of_kabernetes_lives_as_documented() {
         Err(reason) => return docker_engine::skip(&reason),
     };
     pace::watch();
+    let _turn = super::TURN.lock().await;
     let docker = docker_engine::connect(&host).expect("the engine answers");
     docker_engine::base_image(&docker, BASE_IMAGE).await.expect("the image is made");
     let first_port = 41_000 + u16::try_from(std::process::id() % 20_000).expect("it fits");

@@ -1,5 +1,5 @@
-//! A replica as others are copied from it: the same image, environment, limits and network, with a number and a fencing
-//! token of its own. Holds the environment with its secrets, so it cannot be shown.
+//! A replica as others are copied from it: the same image, environment, limits, network and fencing token, with a number of
+//! its own. Holds the environment with its secrets, so it cannot be shown.
 
 use std::collections::HashMap;
 
@@ -55,11 +55,10 @@ impl Original {
         })
     }
 
-    /// The container that replica `number` is created as, by the holder of `fence`.
-    pub(super) fn copy(&self, number: u32, fence: u64) -> ContainerCreateBody {
+    /// The container that replica `number` is created as.
+    pub(super) fn copy(&self, number: u32) -> ContainerCreateBody {
         let mut labels = self.labels.clone();
         labels.insert(label::REPLICA.to_owned(), number.to_string());
-        labels.insert(label::FENCE.to_owned(), fence.to_string());
         // The network alone: addresses and aliases belong to the original.
         let endpoints = HashMap::from([(self.network.clone(), EndpointSettings::default())]);
         ContainerCreateBody {
@@ -121,7 +120,7 @@ mod tests {
     #[test]
     fn a_copy_has_the_image_environment_and_limits_of_the_original() {
         let source = inspected();
-        let body = Original::of(source.clone()).unwrap().copy(4, 11);
+        let body = Original::of(source.clone()).unwrap().copy(4);
         let config = source.config.unwrap();
         assert_eq!(body.image.as_deref(), Some("sha256:feed"), "by content, never by tag");
         assert_eq!((body.env, body.exposed_ports), (config.env, config.exposed_ports));
@@ -133,12 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_has_its_own_number_and_fence_and_none_of_the_addresses() {
+    fn a_copy_has_its_own_number_and_none_of_the_addresses() {
         let original = Original::of(inspected()).unwrap();
         assert_eq!(original.restart.name, Some(RestartPolicyNameEnum::UNLESS_STOPPED));
-        let body = original.copy(4, 11);
+        let body = original.copy(4);
         let labels = body.labels.unwrap();
-        assert_eq!((labels[label::REPLICA].as_str(), labels[label::FENCE].as_str()), ("4", "11"));
+        assert_eq!((labels[label::REPLICA].as_str(), labels[label::FENCE].as_str()), ("4", "7"));
         assert_eq!(labels[label::SPEC_HASH], "one");
         assert_eq!((body.hostname, body.cmd), (None, None));
         let endpoints = body.networking_config.unwrap().endpoints_config.unwrap();

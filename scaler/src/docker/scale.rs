@@ -62,16 +62,15 @@ impl Scaling<'_> {
 
     /// The application containers of the deployment, after a look at who has worked in its place.
     async fn own(&self) -> Result<Vec<Found>, TargetError> {
-        let all = self.look_at_place(self.guard.fence()?).await?;
-        let deployment = Some(self.subject.deployment);
-        Ok(all.into_iter().filter(|found| found.is_app() && found.deployment() == deployment).collect())
-    }
-
-    /// All containers of the place, unless one was made under a larger fencing token than `fence`.
-    async fn look_at_place(&self, fence: u64) -> Result<Vec<Found>, TargetError> {
+        self.guard.fence()?;
         let all = found::of_place(self.engine, &self.subject.place).await?;
-        let overtaken = all.iter().filter_map(Found::fence).any(|seen| seen > fence);
-        if overtaken { Err(TargetError::Changed) } else { Ok(all) }
+        let deployment = Some(self.subject.deployment);
+        let apps = all.into_iter().filter(Found::is_app);
+        let (own, others): (Vec<_>, Vec<_>) = apps.partition(|found| found.deployment() == deployment);
+        // Replicas bear the fencing token of the job that made the first of them: a larger one is a newer job's.
+        let newest = own.iter().filter_map(Found::fence).max();
+        let is_overtaken = others.iter().filter_map(Found::fence).any(|other| Some(other) > newest);
+        if is_overtaken { Err(TargetError::Changed) } else { Ok(own) }
     }
 
     /// Does what is planned, and answers how many serve.
@@ -122,7 +121,8 @@ impl Scaling<'_> {
         let name = format!("slipway-{}-{}-{}-{number}", place.project, place.environment, deployment.short());
         let id = {
             let _turn = growth.starts.acquire().await;
-            let body = growth.original.copy(number, self.guard.fence()?);
+            self.guard.fence()?;
+            let body = growth.original.copy(number);
             container::create(self.engine, &RoutingState::Starting.name(&name), body).await?
         };
         let came = async {
@@ -144,7 +144,7 @@ impl Scaling<'_> {
         self.guard.fence()?;
         container::set_restart(self.engine, id, &growth.original.restart).await?;
         // The last look before the routing changes: who was overtaken must not get past this point.
-        self.look_at_place(self.guard.fence()?).await?;
+        self.own().await?;
         self.guard.fence()?;
         container::rename(self.engine, id, name).await?;
         tracing::info!(place = %self.subject.place, replica = name, "a replica takes requests");

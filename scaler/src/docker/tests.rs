@@ -129,7 +129,7 @@ fn the_engine_is_the_configured_one_then_that_of_the_environment_then_the_local_
 }
 
 #[tokio::test]
-async fn growing_copies_a_replica_that_serves_under_the_own_fence() {
+async fn growing_copies_a_replica_that_serves() {
     let stand = Stand::new().await;
     let fake = Fake::with(vec![stand.replica("2", "running")]).await;
     let serving = target(&fake).scale(&stand.subject, 3, &Held::with_fence(9)).await;
@@ -143,7 +143,10 @@ async fn growing_copies_a_replica_that_serves_under_the_own_fence() {
         "limits, and once it serves the restart policy"
     );
     let labels = &copy.body["Labels"];
-    assert_eq!((&labels[label::REPLICA], &labels[label::FENCE]), (&json!("3"), &json!("9")));
+    assert_eq!(
+        (&labels[label::REPLICA], &labels[label::FENCE]),
+        (&json!("3"), &original.body["Labels"][label::FENCE])
+    );
     assert_eq!(labels[label::SPEC_HASH], "one");
     let seen_now = target(&fake).look().await.unwrap();
     assert_eq!(seen_now[&stand.subject.deployment], seen(3, 3, 0));
@@ -218,10 +221,13 @@ async fn while_nothing_serves_no_count_is_set_and_what_served_is_left() {
 #[tokio::test]
 async fn who_was_overtaken_changes_nothing() {
     let stand = Stand::new().await;
-    let fake = Fake::with(vec![stand.replica("1", "running"), stand.replica("2-draining", "running")]).await;
-    let (target, older) = (target(&fake), Held::with_fence(4));
-    assert_eq!(target.scale(&stand.subject, 2, &older).await, Err(TargetError::Changed));
-    assert_eq!(target.settle(&stand.subject, &older).await, Err(TargetError::Changed));
+    let mut newer = stand.with_label("3-starting", label::DEPLOYMENT, &DeploymentId::generate().to_string());
+    newer.body["Labels"][label::FENCE] = json!("6");
+    let own = [stand.replica("1", "running"), stand.replica("2-draining", "running")];
+    let fake = Fake::with(own.into_iter().chain([newer]).collect()).await;
+    let (target, held) = (target(&fake), Held::with_fence(9));
+    assert_eq!(target.scale(&stand.subject, 2, &held).await, Err(TargetError::Changed));
+    assert_eq!(target.settle(&stand.subject, &held).await, Err(TargetError::Changed));
     assert_eq!(fake.changes(), Vec::<String>::new());
 }
 

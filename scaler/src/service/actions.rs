@@ -1,12 +1,13 @@
-//! Carrying out what was ordered. On an engine under the lease of the place, which deploy jobs take too; on a cluster by
-//! compare-and-swap of the object. Either way the shard's lease is looked at right before each change.
+//! Carrying out what was ordered. On an engine under the lease on the place's replicas, which deploy jobs take while they
+//! apply or stop; on a cluster by compare-and-swap of the object. Either way the shard's lease is looked at right before
+//! each change.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use slipway_common::Backend;
-use slipway_common::model::JobState;
+use slipway_common::model::autoscaler::replicas_lease;
+use slipway_common::model::{JobState, Stage};
 use slipway_common::store::Lease;
 use slipway_common::telemetry::chain;
 use tokio_util::sync::CancellationToken;
@@ -81,12 +82,12 @@ async fn under_lease(
     engine: &DockerTarget,
     stop: &CancellationToken,
 ) -> Result<u32, TargetError> {
-    let (key, holder) = (order.subject.place.to_string(), format!("scaler/{scaler}"));
+    let (key, holder) = (replicas_lease(&order.subject.place.to_string()), format!("scaler/{scaler}"));
     let asked = moment();
     let lease = backend.store.acquire_lease(&key, &holder, PLACE_TTL, asked.1).await;
     let lease = lease.map_err(|error| TargetError::Unavailable { reason: chain(&error) })?;
     let Some(lease) = lease else {
-        let reason = "a job is at work on the environment".to_owned();
+        let reason = "a job is at work on the replicas".to_owned();
         return Err(TargetError::Refused { code: "job_at_work", reason });
     };
     let guard =
@@ -128,18 +129,23 @@ async fn renew(backend: &Backend, lease: &Lease, guard: &PlaceGuard) {
     }
 }
 
-/// Whether a job wants its turn now: one that waits for something far away does not.
-fn is_about_to_run(state: &JobState, now: Timestamp) -> bool {
+/// Whether a job wants its turn at the replicas now: one that still builds does not, nor one that waits.
+fn wants_its_turn(state: &JobState) -> bool {
     match state {
-        JobState::Queued | JobState::Running { .. } => true,
-        JobState::Waiting { until, .. } => *until <= now,
-        JobState::Succeeded | JobState::Failed { .. } | JobState::Cancelled | JobState::Superseded { .. } => {
-            false
+        JobState::Running { stage: Stage::Apply | Stage::Stop, .. } => true,
+        JobState::Running {
+            stage: Stage::Clone | Stage::Template | Stage::Commit | Stage::Build, ..
         }
+        | JobState::Queued
+        | JobState::Waiting { .. }
+        | JobState::Succeeded
+        | JobState::Failed { .. }
+        | JobState::Cancelled
+        | JobState::Superseded { .. } => false,
     }
 }
 
-/// Ends when a job waits for the place: a newer deployment, or one about this one, such as to stop it.
+/// Ends when a job waits for the replicas: of a newer deployment, or of this one, such as to stop it.
 async fn overtaken(backend: &Backend, subject: &Subject) {
     loop {
         tokio::time::sleep(NEWER_PAUSE).await;
@@ -147,7 +153,7 @@ async fn overtaken(backend: &Backend, subject: &Subject) {
         let newest = newest.ok().flatten().filter(|newest| *newest != subject.deployment);
         for id in [Some(subject.deployment), newest].into_iter().flatten() {
             let Ok(Some(deployment)) = backend.store.deployment(id).await else { continue };
-            if deployment.jobs.iter().any(|job| is_about_to_run(&job.state, Timestamp::now())) {
+            if deployment.jobs.iter().any(|job| wants_its_turn(&job.state)) {
                 tracing::info!(place = %subject.place, deployment = %id, "a job goes first");
                 return;
             }

@@ -5,6 +5,7 @@ use slipway_common::model::{Deployment, DeploymentId, Stage, TargetName};
 
 use super::apply::docker::{drain_policy, scope};
 use super::apply::kubernetes;
+use super::turn::in_turn;
 use super::{Run, StageError, StageResult};
 use crate::docker;
 use crate::failpoint::{self, Moment, Place};
@@ -89,9 +90,9 @@ pub(super) async fn in_service(run: &Run<'_>) -> Result<Vec<Deployment>, StageEr
 
 async fn stop_on_docker(run: &Run<'_>, deployment: DeploymentId) -> Result<Vec<String>, StageError> {
     let (engine, deployment) = (run.tools.engine()?, deployment.to_string());
-    let removed =
-        docker::stop(&engine, &scope(run)?, Some(&deployment), run.fence, &drain_policy(run), run.journal)
-            .await?;
+    let (scope, drain) = (scope(run)?, drain_policy(run));
+    let stopping = docker::stop(&engine, &scope, Some(&deployment), run.fence, &drain, run.journal);
+    let removed = in_turn(run, async { Ok(stopping.await?) }).await?;
     for name in &removed {
         run.say(&format!("Removed {name}"));
     }

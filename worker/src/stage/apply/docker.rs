@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use slipway_common::model::{DeploymentSpec, Facts, InventoryFact, ResourceSpec, Stage};
 use slipway_common::store::Reservation;
 
+use super::super::turn::in_turn;
 use super::super::{Run, StageError, StageResult, build, required};
 use super::{open_env, size_for};
 use crate::docker::{
@@ -54,15 +55,14 @@ async fn put_in_service(
     let scope = scope(run)?;
     let supports = supports(run, spec, engine).await?;
     let gateway_port = stable_port(run, engine, &scope).await?;
-    let replicas = replicas(run, spec).await?;
-    let wanted = ApplySpec {
+    let mut wanted = ApplySpec {
         scope,
         deployment: run.message.deployment.to_string(),
         job: run.message.id.to_string(),
         fence: run.fence,
         image_id: image_id.to_owned(),
         port,
-        replicas,
+        replicas: spec.replicas,
         env: open_env(run, &spec.env)?,
         resources: resources(&spec.resources),
         supports,
@@ -77,8 +77,13 @@ async fn put_in_service(
         drain: drain_policy(run),
         restart: RestartPolicy::UnlessStopped,
     };
-    failpoint::reach(Place::Apply, Moment::Inside).await;
-    let applied = docker::apply(engine, &wanted, run.journal, run.cancel).await?;
+    let applied = in_turn(run, async {
+        // In turn, so that no scaler changes it any more.
+        wanted.replicas = replicas(run, spec).await?;
+        failpoint::reach(Place::Apply, Moment::Inside).await;
+        Ok(docker::apply(engine, &wanted, run.journal, run.cancel).await?)
+    })
+    .await?;
     let objects = applied.replicas.into_iter().map(|replica| replica.name).collect();
     let url = format!("http://{}:{gateway_port}", run.tools.settings.docker.gateway_host);
     prune_images(run, engine).await;
