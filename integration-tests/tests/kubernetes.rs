@@ -206,7 +206,7 @@ cluster_test!(
         let mut request = world.request("web");
         let deployment = world.deploy(&request).await?;
         let scale = format!("{}/shop/scale", world.collection(&deployment, "deployments"));
-        world.merge(&scale, "slipway-scaler", &json!({ "spec": { "replicas": 7 } })).await?;
+        world.merge(&scale, "keda", &json!({ "spec": { "replicas": 7 } })).await?;
         request.image = Some(image("web-2"));
         let deployment = world.deploy(&request).await?;
         let shop = world.object(&deployment, "deployments", "shop").await?;

@@ -30,7 +30,7 @@ async fn drift_is_shown_and_undone_on_request() {
         let deployment = world.deploy(&world.request("web")).await?;
         world.seen(&deployment, |live| live.replicas_serving == 1).await?;
         let scale = format!("{}/shop/scale", world.collection(&deployment, "deployments"));
-        world.merge(&scale, "slipway-scaler", &json!({ "spec": { "replicas": 3 } })).await?;
+        world.merge(&scale, "keda", &json!({ "spec": { "replicas": 3 } })).await?;
         let scaled = world.seen(&deployment, |live| live.replicas_serving == 3).await?;
         ensure!(scaled.drift.is_empty(), "{scaled:#?}");
         spoil_service(world, &deployment).await?;

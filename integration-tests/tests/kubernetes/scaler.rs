@@ -232,8 +232,15 @@ async fn i16_a_deploy_leaves_the_count_of_the_scaler() {
             counts(world, &next, 7..=7).await?;
         }
         watching.cancel();
-        let seen = watch.await?;
+        let (seen, place) = (watch.await?, Place::of(&deployment));
         ensure!(seen == std::collections::BTreeSet::from([Some(7)]), "{seen:?}");
+        // Without an autoscaler the request counts again.
+        let gone = Record::AutoscalerDeleted { place, at: Timestamp::now() };
+        world.backend.record(&gone).await?;
+        request.replicas = Some(2);
+        request.image = Some(image("web-9"));
+        let last = world.deploy(&request).await?;
+        ensure!(ordered(world, &last).await? == 2);
         scaling.stop().await;
         Ok(())
     })

@@ -41,6 +41,19 @@ pub(crate) struct Estimate {
     pub(crate) cold: bool,
 }
 
+impl Estimate {
+    /// `min(noise share x level noise, most) + one / sqrt(n)`: grows with the noise, falls with the count. While there
+    /// is only a first impression, nothing bounds the part of the noise; while the load moves, it is bounded closely.
+    pub(crate) fn dead_band(&self, replicas: u32, moving: bool, tuning: &Tuning) -> f64 {
+        let most = match (self.cold, moving) {
+            (true, _) => f64::INFINITY,
+            (false, true) => tuning.band_moving_max,
+            (false, false) => tuning.band_noise_max,
+        };
+        (tuning.band_noise * self.level_noise).min(most) + tuning.band_one / f64::from(replicas.max(1)).sqrt()
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct OneSided {
     sum: f64,

@@ -25,8 +25,12 @@ pub(crate) struct Wish {
     pub(crate) dead_band: f64,
     /// After a jump or at the ceiling: growth does not wait for the pause between changes.
     pub(crate) urgent: bool,
-    /// The demand is a lower bound: the command does not enter the memory, and nothing is taken away.
-    pub(crate) censored: bool,
+    /// What enters the memory, logarithmic; nothing while the demand is a lower bound.
+    pub(crate) lasting: Option<f64>,
+    /// Work waits, or the demand is a lower bound: nothing is taken away.
+    pub(crate) keep: bool,
+    /// Arrivals say what the demand is: work that is done later than it came does not distort it.
+    pub(crate) forward: bool,
     /// Constants were changed a moment ago: at most one replica.
     pub(crate) gentle: bool,
     /// Time from an order to its effect, in seconds.
@@ -40,6 +44,8 @@ pub(crate) struct Wish {
 pub(crate) struct Shape {
     hold: HoldMemory,
     budget: ActionBudget,
+    /// The changes among them that were growth.
+    growth: ActionBudget,
     /// How much may be taken away now, logarithmic.
     down_allowance: f64,
     /// Until then what was ordered on a guess may be given back without the limit on the rate.
@@ -52,6 +58,7 @@ impl Shape {
         Self {
             hold: HoldMemory::new(),
             budget: ActionBudget::new(),
+            growth: ActionBudget::new(),
             down_allowance: 0.0,
             release_until_s: f64::NEG_INFINITY,
             last_action_s: f64::NEG_INFINITY,
@@ -80,6 +87,11 @@ impl Shape {
         self.hold.length_s(settings.hold_s(), tuning.short_price)
     }
 
+    /// Whether the count grew at least so often in the last hour.
+    pub(crate) fn moving(&mut self, now_s: f64, growths: f64) -> bool {
+        f64::from(self.growth.used(now_s)) >= growths
+    }
+
     /// Time passes: what may be taken away grows.
     ///
     /// The allowance grows by `-ln(1 - percent / 100)` a minute, up to one minute's worth, and at least far enough
@@ -101,10 +113,10 @@ impl Shape {
         clamps: &mut Clamps,
     ) -> Result<u32, Reason> {
         // Right after the ceiling, queues are worked off and demand looks larger than it is: not to be remembered.
-        let releasing = now_s <= self.release_until_s;
-        if !wish.censored && !releasing {
-            self.hold.note(now_s, settings.hold_s(), wish.ln_command);
-            self.hold.learn(settings.hold_s(), wish.lead_s, wish.dt_s, wish.ln_command);
+        let distorted = now_s <= self.release_until_s && !wish.forward;
+        if let Some(ln_lasting) = wish.lasting.filter(|_| !distorted) {
+            self.hold.note(now_s, settings.hold_s(), ln_lasting);
+            self.hold.learn(settings.hold_s(), wish.lead_s, wish.dt_s, ln_lasting);
         }
         let (min, max) = settings.replicas();
         if replicas < min.get() || replicas > max.get() {
@@ -115,11 +127,14 @@ impl Shape {
         let count = f64::from(replicas);
         let target = if wish.ln_command > count.ln() + wish.dead_band {
             self.grow(now_s, replicas, wish, (settings, tuning), clamps)?
-        } else if wish.censored {
+        } else if wish.keep {
             return Err(Reason::AwaitingReplicas);
         } else {
             self.shrink(now_s, replicas, wish, (settings, tuning), clamps)?
         };
+        if target > replicas {
+            self.growth.note(now_s);
+        }
         Ok(self.done(now_s, target))
     }
 

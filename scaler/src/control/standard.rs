@@ -11,13 +11,14 @@
 //! `D` hardly depends on `n`, so the loop's gain is the same at 1 replica and at 1,000, which it is not for a PID on
 //! CPU use. Replicas that start count as present (the dead time is known), the derivative acts on the measured demand
 //! and not on the error (no kick from a change of the target), the integral is used up by what was applied, and at the
-//! ceiling of the CPU another rule takes over (`blind`). Sources: Astrom and Rundqwist 1989 (anti-windup); Smith 1957
-//! (dead time); the comparison of laws that BENCHMARKS.md repeats.
+//! ceiling of the CPU another rule takes over (`blind`). Reported arrivals stand in for the measured demand
+//! (`forward`). Sources: Astrom and Rundqwist 1989 (anti-windup); Smith 1957 (dead time); the comparison of laws that
+//! BENCHMARKS.md repeats.
 
 use super::blind::{Blind, Outlook, Sight};
 use super::estimator::{Estimate, Estimator};
 use super::fleet::{Fleet, Standing};
-use super::forward::FeedForward;
+use super::forward::{FeedForward, WAITING_SHARE};
 use super::integrator::Integrator;
 use super::observation::Observation;
 use super::shape::{LN_COUNT_MAX, Shape, Wish};
@@ -232,28 +233,23 @@ impl StandardLaw {
             ..Terms::default()
         };
         let saturated = self.saturated(evidence);
-        let forward = self.forward.ln_demand(seen.arrivals_per_s);
-        terms.feed_forward = forward.is_some();
         if saturated {
             terms.clamps.add(Clamp::SensorCeiling);
-        } else {
-            self.forward.learn(ln_measured, seen.arrivals_per_s, dt_s);
-            self.forward.learn_inflight(seen.inflight, f64::from(seen.ready), dt_s);
         }
-        // Arrivals that claim less than what a saturated fleet serves are wrong: then the ceiling counts.
-        let trusted = forward.filter(|ln_demand| !saturated || *ln_demand > ln_measured);
-        let outlook = match trusted {
-            Some(_) => Outlook::Clear,
-            None => self.outlook(seen, evidence, settings, ln_measured),
-        };
+        let trusted = self.arriving(seen, evidence, ln_measured, dt_s);
+        terms.feed_forward = trusted.is_some();
+        let outlook = self.outlook(seen, evidence, settings, ln_measured);
+        if let Some(ln_demand) = trusted {
+            let waits = saturated || evidence.saturated_share >= WAITING_SHARE;
+            return self.forwarded(seen, settings, dt_s, (ln_demand, saturated, waits, outlook), &mut terms);
+        }
         match outlook {
             Outlook::Clear | Outlook::Cleared => {
                 if outlook == Outlook::Cleared {
                     self.estimator.restart_warm();
                     self.shape.release(seen.now_s + RELEASE_S);
                 }
-                let ln_demand = trusted.unwrap_or(ln_measured);
-                let estimate = self.estimator.update(ln_demand, dt_s, &self.tuning);
+                let estimate = self.estimator.update(ln_measured, dt_s, &self.tuning);
                 self.blind.note_level(estimate.ln_level);
                 self.measured(seen, settings, dt_s, (&estimate, saturated), &mut terms)
             }
@@ -272,6 +268,64 @@ impl StandardLaw {
         }
     }
 
+    /// The logarithm of the demand that arrivals make, where they can be believed; learns what one costs.
+    fn arriving(
+        &mut self,
+        seen: &Observation,
+        evidence: &Evidence,
+        ln_measured: f64,
+        dt_s: f64,
+    ) -> Option<f64> {
+        let ready = f64::from(seen.ready.max(1));
+        let forward = self.forward.ln_demand(seen.arrivals_per_s);
+        let measured = (evidence.demand_replicas, evidence.saturated_share);
+        let trusted =
+            forward.filter(|ln_demand| self.forward.explains(ln_demand.exp(), measured, (ready, dt_s)));
+        if !self.saturated(evidence) {
+            // Work that was late makes requests look dearer than they are.
+            if evidence.saturated_share < WAITING_SHARE || trusted.is_none() {
+                self.forward.learn(ln_measured, seen.arrivals_per_s, dt_s);
+            }
+            self.forward.learn_inflight(seen.inflight, ready, dt_s);
+        }
+        trusted
+    }
+
+    /// The terms while arrivals say what the demand is, at the ceiling too. The first order there is as large as
+    /// without arrivals, if they do not ask for more: it is there sooner, works off what waits, and goes back after.
+    fn forwarded(
+        &mut self,
+        seen: &Observation,
+        settings: &AutoscalerSettings,
+        dt_s: f64,
+        (ln_demand, saturated, waits, outlook): (f64, bool, bool, Outlook),
+        terms: &mut Terms,
+    ) -> (Wish, Terms) {
+        let estimate = self.estimator.update(ln_demand, dt_s, &self.tuning);
+        if !saturated {
+            self.blind.note_level(estimate.ln_level);
+        }
+        if outlook == Outlook::Cleared {
+            self.shape.release(seen.now_s + RELEASE_S);
+        }
+        let (mut wish, mut terms) = self.measured(seen, settings, dt_s, (&estimate, saturated), terms);
+        wish.forward = true;
+        wish.keep = waits;
+        let ln_ready = f64::from(seen.ready.max(1)).ln();
+        if let Outlook::Grow { boost, round: 1 } = outlook
+            && ln_demand > ln_ready
+        {
+            let kp = settings.gains().0.get().min(1.0);
+            let first = kp * (ln_ready - terms.cpu_target.ln() - terms.ln_replicas) + boost;
+            let more = first + terms.ln_replicas - wish.ln_command;
+            terms.integral += more.min(boost - terms.integral.max(0.0)).max(0.0);
+            terms.blind_round = 1;
+            wish.ln_command = self.wish(false, dt_s, &mut terms).0.ln_command;
+            wish.urgent = true;
+        }
+        (wish, terms)
+    }
+
     /// The terms while the demand is known.
     fn measured(
         &mut self,
@@ -286,7 +340,8 @@ impl StandardLaw {
         terms.level_replicas = estimate.ln_level.exp();
         terms.slope_per_s = estimate.slope_per_s;
         terms.noise = estimate.noise;
-        terms.dead_band = dead_band(estimate, seen.replicas, &self.tuning);
+        let moving = self.shape.moving(seen.now_s, self.tuning.moving_growths);
+        terms.dead_band = estimate.dead_band(seen.replicas, moving, &self.tuning);
         terms.lead_s = self.fleet.startup_s() + interval_s(settings);
         terms.proportional = kp.get() * error;
         let rise = estimate.slope_per_s - self.tuning.slope_gate * estimate.slope_noise_per_s;
@@ -318,7 +373,9 @@ impl StandardLaw {
             ln_command,
             dead_band: terms.dead_band,
             urgent: censored,
-            censored,
+            lasting: (!censored).then_some(ln_command),
+            keep: censored,
+            forward: false,
             gentle: self.gentle && !censored,
             lead_s: terms.lead_s,
             dt_s,
@@ -364,11 +421,4 @@ fn served_share(seen: &Observation, evidence: &Evidence) -> f64 {
 
 fn interval_s(settings: &AutoscalerSettings) -> f64 {
     settings.interval().as_secs_f64()
-}
-
-/// `min(noise share x level noise, most) + one / sqrt(n)`: grows with the noise, falls with the count. While there is
-/// only a first impression, nothing bounds the part of the noise.
-fn dead_band(estimate: &Estimate, replicas: u32, tuning: &Tuning) -> f64 {
-    let most = if estimate.cold { f64::INFINITY } else { tuning.band_noise_max };
-    (tuning.band_noise * estimate.level_noise).min(most) + tuning.band_one / f64::from(replicas.max(1)).sqrt()
 }

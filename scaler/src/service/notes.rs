@@ -10,6 +10,9 @@ use tokio::task::JoinHandle;
 /// Decisions and observations that wait for a store that is away; beyond it the oldest are given up.
 const WAITING_MAX: usize = 10_000;
 
+/// States that are written at once: of thousands, all at once would take much memory for a moment.
+const STATES_AT_ONCE: usize = 100;
+
 /// What is to be written.
 #[derive(Debug, Default)]
 struct Batch {
@@ -96,9 +99,13 @@ impl Batch {
         if !self.decisions.is_empty() && told(autoscalers.append_decisions(&self.decisions).await) {
             self.decisions.clear();
         }
-        if !self.states.is_empty() && told(autoscalers.put_states(&self.states).await) {
-            self.states.clear();
+        let mut unkept = Vec::new();
+        for some in self.states.chunks(STATES_AT_ONCE) {
+            if !unkept.is_empty() || !told(autoscalers.put_states(some).await) {
+                unkept.extend_from_slice(some);
+            }
         }
+        self.states = unkept;
         let mut left = Vec::new();
         for (place, observed) in self.observed {
             if !left.is_empty() || !told(autoscalers.append_observed(&place, &observed).await) {

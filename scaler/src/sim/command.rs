@@ -87,9 +87,12 @@ pub struct SimulateArgs {
     /// The metrics are silent for 60 s every so many seconds; 0 is never.
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub silence_every_s: usize,
-    /// After the start requests cost so many times as much for 30 s.
+    /// After the start of a replica its requests cost so many times as much.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     pub warmup: f64,
+    /// For so long they do, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    pub warmup_s: f64,
     /// How the answer looks.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
@@ -253,6 +256,7 @@ fn plant(args: &SimulateArgs) -> Result<PlantSettings, SimulateError> {
         (within(args.noise, 0.0, 1.0), "`--noise` must be from 0 to 1"),
         (within(args.loss, 0.0, 1.0), "`--loss` must be from 0 to 1"),
         (within(args.warmup, 1.0, 10.0), "`--warmup` must be from 1 to 10"),
+        (within(args.warmup_s, 0.0, 3_600.0), "`--warmup-s` must be from 0 to 3600"),
         (within(args.cpu_target, 0.01, 1.0), "`--cpu-target` must be from 0.01 to 1"),
         (within(args.peak, 0.01, 10_000.0), "`--peak` must be from 0.01 to 10000"),
         (within(args.unit_s, 0.001, 86_400.0), "`--unit-s` must be from 0.001 to 86400"),
@@ -270,7 +274,7 @@ fn plant(args: &SimulateArgs) -> Result<PlantSettings, SimulateError> {
         metric_loss: args.loss,
         silence_every_s: args.silence_every_s,
         warmup_factor: args.warmup,
-        warmup_s: if args.warmup > 1.0 { 30.0 } else { 0.0 },
+        warmup_s: args.warmup_s,
         ..PlantSettings::default()
     })
 }

@@ -1,5 +1,7 @@
 //! The plant and its accounts, traces, and the command from end to end.
 
+mod scenarios;
+
 use clap::Parser as _;
 
 use super::command::{SimulateArgs, simulate};
@@ -122,6 +124,62 @@ fn the_command_compares_at_equal_cost() {
     assert!(cost(1) <= 1.002 * cost(0), "{} and {}", cost(1), cost(0));
     let violations = |row: usize| rows[row]["mean"]["violations_percent"].as_f64().unwrap();
     assert!(violations(1) < violations(0), "{} and {}", violations(1), violations(0));
+}
+
+#[test]
+fn who_knows_the_future_beats_who_knows_the_present() {
+    let text =
+        answer("--profile steps --controllers floor-present,floor-oracle --seeds 1 --compare --format json");
+    let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let rows = shown["rows"].as_array().unwrap();
+    let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["hpa", "floor-present", "floor-oracle"]);
+    let of = |row: usize, field: &str| rows[row]["mean"][field].as_f64().unwrap();
+    assert!((1..=2).all(|row| of(row, "cost") <= 1.002 * of(0, "cost")));
+    let violations = |row: usize| of(row, "violations_percent");
+    assert!(violations(1) < violations(0) && violations(1) > 1.0, "{}", violations(1));
+    assert!(violations(2) < 0.3 * violations(1), "{} and {}", violations(2), violations(1));
+}
+
+#[test]
+fn the_oracle_orders_a_start_up_and_five_seconds_ahead() {
+    let load = Load::of_work("step", (0..600).map(|s| if s < 300 { 3.0 } else { 9.0 }).collect());
+    let ordered_at = |ahead_s: usize| {
+        let mut curve = Vec::new();
+        let mut floor = super::controllers::FloorPolicy::new(0.6, ahead_s, 10);
+        run(&mut floor, &load, &PlantSettings::default(), 1, Some(&mut curve));
+        curve.iter().find(|point| point.ordered == 15).unwrap().at_s
+    };
+    assert_eq!((ordered_at(0), ordered_at(35)), (300.0, 265.0));
+}
+
+#[test]
+fn requests_cost_more_while_a_replica_warms_up() {
+    let settings =
+        PlantSettings { startup_spread: 0.0, warmup_factor: 1.6, warmup_s: 30.0, ..PlantSettings::default() };
+    let mut plant = Plant::new(settings, 1, 1);
+    plant.order(0.0, 100);
+    // 40 replicas' work: the first one alone until 30 s, then all of them, 99 of which are cold.
+    let mut cores = |from: u32, to: u32, rate_per_s: f64| {
+        let sum: f64 = (from..to).map(|s| plant.step(f64::from(s), rate_per_s).total_cores).sum();
+        sum / f64::from(to - from)
+    };
+    cores(0, 30, 10.0);
+    let cold = cores(30, 60, 800.0);
+    let warm = cores(60, 90, 800.0);
+    assert!((36.0..44.0).contains(&warm), "{warm}");
+    assert!((1.45..1.75).contains(&(cold / warm)), "{cold} and {warm}");
+}
+
+#[test]
+fn a_warm_up_can_be_asked_for() {
+    let late = |more: &str| {
+        let text = answer(&format!("--profile sine --controllers hpa --seeds 1 --format json{more}"));
+        let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+        shown["rows"][0]["mean"]["violations_percent"].as_f64().unwrap()
+    };
+    let (without, with, longer) = (late(""), late(" --warmup 1.6"), late(" --warmup 1.6 --warmup-s 90"));
+    assert!(without < with && with < longer, "{without}, {with}, {longer}");
 }
 
 #[test]

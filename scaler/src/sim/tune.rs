@@ -21,7 +21,7 @@ use crate::settings::{AutoscalerSettings, Mode, RawGains, RawSettings};
 /// One searched number: name, least, most, whether it is searched on a logarithmic scale.
 type Axis = (&'static str, f64, f64, bool);
 
-const STANDARD_AXES: [Axis; 21] = [
+const STANDARD_AXES: [Axis; 23] = [
     ("level_time_s", 4.0, 60.0, true),
     ("trend_gain", 0.1, 2.0, true),
     ("jump_drift", 0.8, 1.5, false),
@@ -43,6 +43,8 @@ const STANDARD_AXES: [Axis; 21] = [
     ("hold_s", 15.0, 240.0, true),
     ("down_percent_per_min", 3.0, 99.0, true),
     ("hysteresis", 0.01, 0.3, true),
+    ("band_moving_max", 0.0, 0.1, false),
+    ("moving_growths", 1.0, 30.0, true),
 ];
 
 const HPA_AXES: [Axis; 7] = [
@@ -263,6 +265,8 @@ fn standard_point(setup: &StandardSetup) -> Vec<f64> {
         s.hold_s(),
         s.down_percent_per_min(),
         s.hysteresis(),
+        t.band_moving_max,
+        t.moving_growths,
     ]
 }
 
@@ -285,6 +289,8 @@ fn standard_setup(setup: &StandardSetup, p: &[f64]) -> StandardSetup {
         round_wait_windows: p[14],
         round_complete: p[15],
         short_price: p[17],
+        band_moving_max: p[21],
+        moving_growths: p[22],
         ..setup.tuning
     };
     let (kp, ki, _) = setup.settings.gains();

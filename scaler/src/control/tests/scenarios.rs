@@ -38,6 +38,26 @@ fn a_steady_load_with_noise_changes_nothing_in_a_day_when_calm() {
     }
 }
 
+/// After a change the dead band is narrow for a while. Noise must not use that to change the count again and again.
+#[test]
+fn after_a_step_a_steady_load_is_left_alone_again() {
+    for mode in [Mode::Tight, Mode::Calm] {
+        for count in [1, 2, 3, 5, 8, 13, 30, 60] {
+            let mut rig = Rig::new(settings(|raw| raw.mode = mode), count, f64::from(count) * 0.54);
+            rig.noise = 0.05;
+            rig.startup_s = 30.0;
+            rig.rng = Rng::new(u64::from(count) + 17);
+            rig.run(900);
+            rig.demand *= 1.5;
+            rig.run(3_600);
+            let settled = rig.actions;
+            assert!((1..=12).contains(&settled), "{mode:?} at {count}: {settled}");
+            rig.run(23 * 3_600);
+            assert_eq!(rig.actions, settled, "{mode:?} at {count}");
+        }
+    }
+}
+
 #[test]
 fn an_outage_holds_and_ends_without_overshoot() {
     for factor in [0.5, 1.0, 1.6] {
@@ -275,6 +295,60 @@ fn reported_arrivals_say_what_the_ceiling_hides() {
     assert!(with_s <= 35, "{with_s}");
     assert!(with_s <= without_s, "{with_s} and {without_s}");
     assert!(most_with <= 44, "{most_with}");
+}
+
+/// Five seconds of a rig whose controller is told how many requests arrive.
+fn tick_with_arrivals(rig: &mut Rig, arrivals_per_s: f64) -> Decision {
+    rig.now_s += 5.0;
+    let mut seen = rig.observe();
+    seen.arrivals_per_s = Some(arrivals_per_s);
+    let decision = rig.controller.step(&seen);
+    if let Some(to) = decision.to() {
+        rig.actions += 1;
+        rig.scale(to);
+    }
+    decision
+}
+
+#[test]
+fn what_waited_is_worked_off_without_another_order() {
+    let mut rig = Rig::new(settings(|_| {}), 8, 4.0);
+    rig.startup_s = 30.0;
+    for _ in 0..120 {
+        tick_with_arrivals(&mut rig, 80.0);
+    }
+    // Five times the work: the fleet stands at its ceiling, and the larger one too for as long as it works off queues.
+    rig.demand = 1_000.0;
+    for _ in 0..7 {
+        tick_with_arrivals(&mut rig, 400.0);
+    }
+    let ordered = rig.most;
+    assert!(rig.ready() == ordered && ordered >= 34, "{} of {ordered}", rig.ready());
+    rig.demand = 20.0;
+    for _ in 0..120 {
+        tick_with_arrivals(&mut rig, 400.0);
+    }
+    assert_eq!(rig.most, ordered, "a queue that is worked off is no new load");
+    assert!((34..=38).contains(&rig.replicas), "{}", rig.replicas);
+}
+
+#[test]
+fn arrivals_that_claim_too_little_are_not_believed() {
+    // Requests cost five times as much, or a third more, from now on, and as many arrive.
+    for (cpu_target, demand) in [(0.6, 20.0), (0.6, 6.0), (0.8, 8.2), (0.9, 8.2)] {
+        let mut rig = Rig::new(settings(|raw| raw.cpu_target = cpu_target), 8, 8.0 * cpu_target - 0.5);
+        let arrivals_per_s = 20.0 * rig.demand;
+        for _ in 0..120 {
+            tick_with_arrivals(&mut rig, arrivals_per_s);
+        }
+        rig.demand = demand;
+        for _ in 0..240 {
+            tick_with_arrivals(&mut rig, arrivals_per_s);
+        }
+        let needed = demand / cpu_target;
+        let count = f64::from(rig.replicas);
+        assert!((0.95 * needed..1.3 * needed).contains(&count), "{cpu_target}, {demand}: {count}");
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(super) async fn apply(
 /// from: an autoscaler may set it for the first time at this moment.
 fn sized(body: &Value, wanted: &Wanted, live: Option<&Value>) -> Value {
     let (replicas, version) = match live {
-        Some(live) if belong_to_another(live) => (None, None),
+        Some(live) if belong_to_another(live, wanted.is_scaled) => (None, None),
         Some(live) if wanted.is_scaled && live["spec"]["replicas"].as_u64() > Some(0) => {
             (Some(live["spec"]["replicas"].clone()), live["metadata"]["resourceVersion"].as_str())
         }
@@ -54,12 +54,16 @@ fn sized(body: &Value, wanted: &Wanted, live: Option<&Value>) -> Value {
     body
 }
 
-/// Whether a manager other than Slipway owns `spec.replicas`. Pure.
-fn belong_to_another(live: &Value) -> bool {
+/// Whether somebody else owns `spec.replicas`: another manager, or Slipway's scaler as long as there is an autoscaler. What
+/// it has set before the autoscaler was deleted is nobody's any more. Pure.
+fn belong_to_another(live: &Value, is_scaled: bool) -> bool {
     let managers = live["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
-    managers.iter().any(|entry| {
-        entry["manager"] != FIELD_MANAGER && !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null()
-    })
+    let is_own = |manager: &Value| {
+        *manager == FIELD_MANAGER || (!is_scaled && *manager == slipway_cluster::SCALER_FIELD_MANAGER)
+    };
+    managers
+        .iter()
+        .any(|entry| !is_own(&entry["manager"]) && !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null())
 }
 
 #[cfg(test)]
@@ -104,14 +108,16 @@ mod tests {
     #[test]
     fn the_number_is_that_of_whoever_sets_it() {
         let ours = |replicas| Some(live(replicas, FIELD_MANAGER));
-        let scaled_to = |replicas| Some(live(replicas, "slipway-scaler"));
+        let scaled_to = |replicas| Some(live(replicas, "keda"));
+        let by_scaler = |replicas| Some(live(replicas, "slipway-scaler"));
         let cases = [
             ("nobody scales, and it is new", wanted(3, false), None, Some(3), None),
             ("nobody scales", wanted(3, false), ours(5), Some(3), None),
             ("another scales", wanted(3, false), scaled_to(7), None, None),
             ("none are wanted of what another scaled", wanted(0, false), scaled_to(7), None, None),
             ("an autoscaler's, and it is new here", wanted(7, true), None, Some(7), None),
-            ("an autoscaler's, that has scaled it", wanted(7, true), scaled_to(9), None, None),
+            ("an autoscaler's, that has scaled it", wanted(7, true), by_scaler(9), None, None),
+            ("an autoscaler's that is gone", wanted(3, false), by_scaler(9), Some(3), None),
             ("an autoscaler's, that has not yet", wanted(7, true), ours(5), Some(5), Some("41")),
             ("an autoscaler's, and none run", wanted(2, true), ours(0), Some(2), None),
         ];
@@ -134,9 +140,13 @@ mod tests {
                 { "manager": manager, "fieldsV1": { "f:spec": { field: {} } } },
             ] } })
         };
-        assert!(belong_to_another(&owned_by("slipway-scaler", "f:replicas")));
-        assert!(!belong_to_another(&owned_by(FIELD_MANAGER, "f:replicas")));
-        assert!(!belong_to_another(&owned_by("kubectl", "f:template")));
-        assert!(!belong_to_another(&json!({})));
+        for is_scaled in [true, false] {
+            let belong = |live: &Value| belong_to_another(live, is_scaled);
+            assert!(belong(&owned_by("keda", "f:replicas")));
+            assert_eq!(belong(&owned_by("slipway-scaler", "f:replicas")), is_scaled);
+            assert!(!belong(&owned_by(FIELD_MANAGER, "f:replicas")));
+            assert!(!belong(&owned_by("kubectl", "f:template")));
+            assert!(!belong(&json!({})));
+        }
     }
 }
