@@ -26,8 +26,10 @@ pub(crate) struct Sight {
     pub(crate) ln_measured: f64,
     /// Logarithm of the replicas that serve.
     pub(crate) ln_ready: f64,
-    /// Share of what was ordered that served for the whole window.
-    pub(crate) served_share: f64,
+    /// Replicas that served for the whole window.
+    pub(crate) served: f64,
+    /// Replicas ordered.
+    pub(crate) ordered: f64,
     pub(crate) ki: f64,
     pub(crate) startup_s: f64,
     /// A boost that requests in flight suggest.
@@ -56,7 +58,30 @@ struct Episode {
     ln_ready_at_onset: f64,
     round: u32,
     round_began_s: f64,
+    /// Replicas that served when the round began.
+    served_before: f64,
     complete_since_s: Option<f64>,
+    /// Measurements below the ceiling in a row.
+    below: u32,
+}
+
+impl Episode {
+    /// Share of the replicas that the round has ordered which serve; of all of them when it has ordered none.
+    fn share(&self, sight: &Sight) -> f64 {
+        let more = sight.ordered - self.served_before;
+        if more > 0.0 {
+            (sight.served - self.served_before) / more
+        } else {
+            sight.served / sight.ordered.max(1.0)
+        }
+    }
+}
+
+impl Episode {
+    /// Whether a measurement below the ceiling is no proof yet: what was ordered still starts, and it is the first.
+    fn may_be_chance(&self, sight: &Sight, tuning: &Tuning) -> bool {
+        self.below == 0 && self.share(sight) < tuning.round_complete
+    }
 }
 
 /// State of growth at the ceiling.
@@ -88,10 +113,16 @@ impl Blind {
             (None, false) => Outlook::Clear,
             (None, true) => self.enter(sight, tuning),
             (Some(episode), true) => self.stay(episode, sight, tuning),
+            (Some(episode), false) if episode.may_be_chance(sight, tuning) => {
+                self.episode = Some(Episode { below: episode.below + 1, ..episode });
+                Outlook::Await { round: episode.round }
+            }
             (Some(episode), false) => {
                 let hidden = (sight.ln_measured - episode.ln_ready_at_onset).clamp(0.0, LEARN_MAX);
                 self.learned += LEARN_WEIGHT * (hidden - self.learned);
                 self.episode = None;
+                // What was before the jump has been made good for.
+                self.levels = [f64::INFINITY; LEVELS];
                 Outlook::Cleared
             }
         }
@@ -105,13 +136,16 @@ impl Blind {
             ln_ready_at_onset: sight.ln_ready,
             round: 1,
             round_began_s: sight.now_s,
+            served_before: sight.served,
             complete_since_s: None,
+            below: 0,
         });
         Outlook::Grow { boost: (boost * sight.ki.min(1.0)).min(tuning.boost_max), round: 1 }
     }
 
     fn stay(&mut self, mut episode: Episode, sight: &Sight, tuning: &Tuning) -> Outlook {
-        if sight.served_share < tuning.round_complete {
+        episode.below = 0;
+        if episode.share(sight) < tuning.round_complete {
             episode.complete_since_s = None;
         } else if episode.complete_since_s.is_none() {
             episode.complete_since_s = Some(sight.measured_s - sight.window_s);
@@ -122,6 +156,7 @@ impl Blind {
         if seen_whole || sight.now_s - episode.round_began_s > patience_s {
             episode.round = episode.round.saturating_add(1);
             episode.round_began_s = sight.now_s;
+            episode.served_before = sight.served;
             episode.complete_since_s = None;
             self.episode = Some(episode);
             let boost = (tuning.boost_round * sight.ki).max(sight.hint).min(tuning.boost_max);

@@ -108,7 +108,9 @@ impl KabernetesState {
         }
         self.last_now_s = seen.now_s;
         let evidence = seen.evidence.map_err(|silence| Reason::Silence { silence })?;
-        if evidence.at_s <= self.last_evidence_s || !(0.0..=UTILISATION_MAX).contains(&evidence.utilisation) {
+        let is_sound =
+            (0.0..=UTILISATION_MAX).contains(&evidence.utilisation) && evidence.demand_replicas.is_finite();
+        if evidence.at_s <= self.last_evidence_s || !is_sound {
             return Err(Reason::NothingNew);
         }
         self.last_evidence_s = evidence.at_s;

@@ -42,6 +42,8 @@ const DT_MAX_S: f64 = 120.0;
 const RELEASE_S: f64 = 60.0;
 /// Time constant with which the bump of a change of constants fades, in seconds.
 const BUMP_S: f64 = 60.0;
+/// A bump smaller than this, a logarithm, is none.
+const BUMP_GONE: f64 = 0.02;
 /// A foreign count is left alone for so many intervals and windows.
 const ADOPTED_PAUSE_STEPS: f64 = 2.0;
 /// An order has so many intervals to show at the target, and at least so many seconds.
@@ -149,7 +151,8 @@ impl StandardLaw {
         terms.held_replicas = self.shape.held(settings, &self.tuning).exp();
         terms.hold_s = self.shape.hold_s(settings, &self.tuning);
         self.terms = Some(terms);
-        self.gentle = false;
+        // A change that was held is not the first one yet; once the bump has faded there is nothing to soften.
+        self.gentle = self.gentle && shaped.is_err() && self.bump.abs() > BUMP_GONE;
         let to = shaped?;
         self.integrator.used();
         self.fleet.order(seen.now_s, seen.replicas, to);
@@ -197,8 +200,9 @@ impl StandardLaw {
         settings: &AutoscalerSettings,
     ) -> Result<f64, Reason> {
         let dt_s = evidence.at_s - self.last_evidence_s;
-        let shares = [evidence.utilisation, evidence.saturated_share, evidence.window_s, dt_s];
-        let numbers = shares.iter().all(|share| !share.is_nan()) && evidence.at_s.is_finite();
+        let shares = [evidence.utilisation, evidence.saturated_share, evidence.window_s, evidence.at_s];
+        // Before the first evidence the time since it is endless.
+        let numbers = shares.iter().all(|share| share.is_finite()) && !dt_s.is_nan();
         if dt_s <= 0.0 || !numbers || !(0.0..=DEMAND_MAX).contains(&evidence.demand_replicas) {
             return Err(Reason::NothingNew);
         }
@@ -208,7 +212,7 @@ impl StandardLaw {
             self.estimator.restart();
             self.blind.restart();
             self.shape.remember_count(seen.now_s, seen.replicas);
-            return Ok(step_s);
+            return Ok(step_s.min(DT_MAX_S));
         }
         Ok(dt_s.min(DT_MAX_S))
     }
@@ -398,7 +402,8 @@ impl StandardLaw {
             saturated: self.saturated(evidence),
             ln_measured,
             ln_ready: ready.ln(),
-            served_share: served_share(seen, evidence),
+            served: served(seen, evidence),
+            ordered: f64::from(seen.replicas),
             ki: settings.gains().1.get(),
             startup_s: self.fleet.startup_s(),
             hint: self.forward.hint(seen.inflight, ready),
@@ -412,11 +417,11 @@ impl StandardLaw {
     }
 }
 
-/// Share of the ordered replicas that served for the whole window; those that do not report are like those that do.
-fn served_share(seen: &Observation, evidence: &Evidence) -> f64 {
+/// Replicas that served for the whole window; those that do not report are like those that do.
+fn served(seen: &Observation, evidence: &Evidence) -> f64 {
     let reporting = f64::from(evidence.counting.saturating_add(evidence.young)).max(1.0);
     let whole = f64::from(evidence.counting) / reporting;
-    whole * f64::from(seen.ready) / f64::from(seen.replicas.max(1))
+    whole * f64::from(seen.ready.min(seen.replicas))
 }
 
 fn interval_s(settings: &AutoscalerSettings) -> f64 {

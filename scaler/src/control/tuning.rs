@@ -62,9 +62,9 @@ impl Tuning {
     /// the suite (start-up 30 s, one seed, the objective of `sim::tune`). Tight: 240 evaluations, of which a point near
     /// the best was taken, then nine single changes that lowered the objective or the number of changes. Calm: 150
     /// evaluations from there. Some were then moved by hand to where 24 hours of steady load with 5 % noise cause no
-    /// change: `slope_gate`, `jump_threshold`, `band_noise_max`. `band_moving_max`, `moving_growths` and calm's
-    /// `interval_min_s`, `boost_jump` and `short_price` came later, by single changes with two seeds. The held-out half
-    /// took no part. The search had not converged: differences of a few percent mean nothing.
+    /// change: `slope_gate`, `jump_threshold`, `band_noise_max`. `band_moving_max` and `moving_growths` came later, by
+    /// single changes with two seeds. The held-out half took no part. The search had not converged: differences of a
+    /// few percent mean nothing.
     #[must_use]
     pub fn of(mode: Mode) -> Self {
         match mode {
@@ -107,10 +107,10 @@ impl Tuning {
         band_noise_max: 0.10,
         moving_growths: 1_000.0,
         band_one: 0.045,
-        short_price: 14.0,
+        short_price: 18.0,
         up_chunk: 0.085,
-        interval_min_s: 45.0,
-        boost_jump: 2.0,
+        interval_min_s: 55.0,
+        boost_jump: 2.3,
         boost_learned: 0.75,
         boost_round: 1.3,
         boost_max: 2.0,

@@ -52,9 +52,7 @@ fn assert_terms(terms: &Terms, settings: &AutoscalerSettings) {
         ("held_replicas", terms.held_replicas),
         ("hold_s", terms.hold_s),
     ] {
-        // The law `kabernetes` does not reckon with the demand, and repeats what came.
-        let repeated = settings.law() == Law::Kabernetes && name == "demand_replicas";
-        assert!(value.is_finite() || repeated, "{name} is {value} in {terms:?}");
+        assert!(value.is_finite(), "{name} is {value} in {terms:?}");
     }
     if settings.law() == Law::Standard {
         let blind = Tuning::of(Mode::Tight).boost_max.max(Tuning::of(Mode::Calm).boost_max);

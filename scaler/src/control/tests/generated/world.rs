@@ -9,7 +9,7 @@ const SILENCES: [Silence; 5] =
     [Silence::NeverHeard, Silence::Stale, Silence::NothingReady, Silence::TooYoung, Silence::TooFewReport];
 
 /// Longest interval and window.
-const LONGEST_S: f64 = 1_500.0;
+const LONGEST_S: f64 = 3_600.0;
 
 /// How the fleet takes orders.
 #[derive(Debug, Clone, Copy)]
@@ -277,9 +277,8 @@ impl World {
                 evidence.at_s = any;
                 self.lost |= any > 1e15;
             }
-            3 => evidence.window_s = if any > LONGEST_S { LONGEST_S } else { any },
-            // The window lets nothing endless through, and the terms repeat what was measured.
-            4 => evidence.utilisation = if any.is_infinite() { 16.0 } else { any },
+            3 => evidence.window_s = any,
+            4 => evidence.utilisation = any,
             5 => evidence.saturated_share = any,
             _ => evidence.demand_replicas = any,
         }
