@@ -195,9 +195,10 @@ async fn the_count_follows_what_is_measured_and_every_change_is_explained() {
         }
         let numbers: Vec<u64> = decisions.iter().map(|(number, _)| *number).collect();
         ensure!(numbers == (1..=u64::try_from(decisions.len())?).collect::<Vec<_>>(), "{numbers:?}");
+        // What was observed is kept in lots; the last one at the end.
+        scaling.stop().await;
         let observed = world.backend.autoscalers.observed(&place, Timestamp::UNIX_EPOCH).await?;
         ensure!(observed.iter().any(|one| one.evidence.is_some()), "{observed:?}");
-        scaling.stop().await;
         Ok(())
     })
     .await;
