@@ -4,6 +4,7 @@ mod announce;
 mod error;
 mod front_door;
 mod housekeeping;
+mod inside;
 mod services;
 mod settings;
 mod signals;

@@ -61,7 +61,7 @@ async fn live(host: &str, project: &mut String) -> anyhow::Result<()> {
     history_is_complete(&slipway, &id(&again)?).await?;
     list_is_true(&slipway, 3).await?;
     let metrics = reqwest::get(format!("{}/metrics", slipway.address())).await?.text().await?;
-    for family in ["slipway_gateway", "slipway_deployments", "slipway_queue"] {
+    for family in ["slipway_gateway", "slipway_deployments", "slipway_queue", "slipway_scaler"] {
         ensure!(metrics.contains(family), "{family} is not in {metrics}");
     }
     act(&slipway, "DELETE", &id(&again)?, "").await?;

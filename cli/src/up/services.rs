@@ -19,8 +19,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::error::UpError;
-use super::front_door::{self, FrontDoor};
+use super::front_door;
 use super::housekeeping::Upkeep;
+use super::inside::Inside;
 use super::settings::UpSettings;
 use super::{announce, housekeeping};
 use crate::data_dir::SECRET_KEY_FILE;
@@ -75,9 +76,9 @@ impl Services {
         let gateway_settings = gateway_settings(config);
         gateway_settings.validate().map_err(UpError::Gateway)?;
         let api_settings = ApiSettings::from_config(config, env!("CARGO_PKG_VERSION"));
-        let front_door = FrontDoor::default();
+        let inside = Inside::default();
         let beside = Beside {
-            companion: Some(Arc::new(front_door.clone())),
+            companion: Some(Arc::new(inside.clone())),
             maintenance: Some(Arc::new(Upkeep(embedded.clone()))),
         };
         let api = Api::start(api_settings, backend.clone(), sealer.clone(), beside).map_err(UpError::Api)?;
@@ -86,11 +87,14 @@ impl Services {
             .map_err(UpError::Worker)?;
         let scaler = (config.scaler.enabled)
             .then(|| Scaler::start(&ScalerSettings::alone(config), backend.clone(), &shutdown));
+        if let Some(scaler) = &scaler {
+            inside.show_scaler(scaler.metrics());
+        }
         let gateway = (config.gateway.enabled && config.docker.enabled).then(|| {
             tokio::spawn(front_door::run(
                 gateway_settings,
                 engine.clone(),
-                front_door,
+                inside.front_door(),
                 backend.metrics.clone(),
                 shutdown.clone(),
             ))
