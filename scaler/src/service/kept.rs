@@ -20,7 +20,7 @@ use crate::demand::{DemandLimits, DemandWindow, Key};
 use crate::target::{Seen, Subject, TargetError};
 
 /// Observations that are handed on together.
-const OBSERVED_CHUNK: usize = 12;
+const OBSERVED_CHUNK: usize = 6;
 /// A look at the target older than this is of no use.
 const SEEN_MAX_S: f64 = 30.0;
 /// After so long without events there is a step all the same, as a multiple of the interval: silence is a finding.
@@ -432,6 +432,8 @@ impl Kept {
     }
 
     fn note_observed(&mut self, seen: &Observation, at: Timestamp) {
+        // There are thousands of these: no more room than a lot needs.
+        self.observed.reserve_exact(OBSERVED_CHUNK.saturating_sub(self.observed.len()));
         self.observed.push(Observed {
             at,
             replicas: seen.replicas,

@@ -249,3 +249,12 @@ fn arrivals_that_are_no_number_or_late_are_not_taken() {
     assert_eq!(kept.traffic(now(11.0)).0, Some(5.0));
     assert_eq!(kept.traffic(now(50.0)).0, None, "stale");
 }
+
+/// Everything a deployment has in the loop besides what hangs on it: its strings, containers and observations.
+#[test]
+fn what_is_kept_of_one_deployment_is_small() {
+    let (kept, controller) = (size_of::<Kept>(), size_of::<crate::control::StandardLaw>());
+    let observed = OBSERVED_CHUNK * size_of::<Observed>();
+    let sum = kept + controller + observed;
+    assert!(sum <= 4_096, "{kept} and {controller} and {observed} bytes");
+}
