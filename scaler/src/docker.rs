@@ -1,6 +1,6 @@
 //! The Docker target: what runs of a deployment on one engine, how its count is changed there, and what it uses. Names
 //! and labels are the contract in `slipway_common::model::label`. Deploy jobs and the scaler change a place only under
-//! the same fenced lease, so never at once.
+//! the same lease, so never at once.
 
 mod container;
 mod copy;
@@ -85,18 +85,18 @@ impl DockerTarget {
     }
 
     /// Makes exactly `to` replicas of the deployment serve, as copies of one that serves, and finishes what was left
-    /// half done. Answers how many serve. To be called only under the fenced lease of the place, which `guard` tells
+    /// half done. Answers how many serve. To be called only under the lease on the place's replicas, which `guard` tells
     /// about: it is asked right before each call that changes something.
     ///
     /// # Errors
-    /// When nothing of the deployment serves, when somebody with a larger fencing token has worked in the place, when
+    /// When nothing of the deployment serves, when a newer job has worked in the place, when
     /// replicas do not come up (those that did are kept, the others removed), and when the engine does not do its part.
     pub async fn scale(&self, subject: &Subject, to: u32, guard: &dyn Guard) -> Result<u32, TargetError> {
         self.scaling(subject, guard).scale(to).await
     }
 
     /// Finishes what was left half done, without another count in mind: replicas that start are checked and serve or
-    /// are removed, those that drain are ended. To be called under the lease of the place, as [`Self::scale`].
+    /// are removed, those that drain are ended. To be called under the same lease as [`Self::scale`].
     ///
     /// # Errors
     /// As [`Self::scale`], but that something of the deployment serves is not needed.

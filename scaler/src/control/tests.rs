@@ -1,6 +1,7 @@
 //! The laws: the old one by its vectors, ours by scenarios and properties. `Rig` closes the loop around a controller
 //! with a fleet of its own, so that no scenario depends on the simulator.
 
+mod faults;
 mod generated;
 mod laws;
 mod properties;
