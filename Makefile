@@ -1,8 +1,8 @@
 # The way in for people and for CI. `make` alone explains the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-integration test-rabbitmq-4 test-cluster cluster-up cluster-down chaos bench \
-  lint fmt
+.PHONY: help setup demo test test-unit test-integration test-gitlab test-rabbitmq-4 test-cluster cluster-up cluster-down \
+  chaos fuzz bench lint fmt
 
 help: ## Explain the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -21,6 +21,14 @@ test-unit: ## Run the tests that need nothing but the toolchain
 
 test-integration: setup ## Run the suites over real services
 	scripts/with-docker.sh cargo test --locked -p slipway-integration-tests
+
+test-gitlab: setup ## Run what speaks to GitLab, and the suite on a stand-in of it; SLIPWAY_TEST_LONG=1 floods it for a minute
+	cargo test --locked -p slipway-gitlab
+	scripts/with-docker.sh cargo test --locked -p slipway-integration-tests --lib gitlab
+	scripts/with-docker.sh cargo test --locked -p slipway-integration-tests --test gitlab
+
+fuzz: setup ## Mutated deliveries of three forges against a running server, for ten minutes; FUZZ_SECONDS, FUZZ_SEED
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} cargo test --locked -p slipway-integration-tests --test gitlab fuzz -- --nocapture
 
 chaos: setup ## Many jobs under random faults of every part; CHAOS_JOBS, CHAOS_FAULTS and CHAOS_SEED scale and replay it
 	@scripts/chaos.sh

@@ -51,9 +51,12 @@ expect_broken api 'slipway-worker.workspace = true' 'slipway-api depends on slip
 expect_broken api 'slipway-worker.workspace = true' 'the tree of slipway-api holds gix'
 expect_broken api 'slipway-cluster.workspace = true' 'the tree of slipway-api holds kube'
 expect_broken common/cluster 'slipway-gateway.workspace = true' 'slipway-cluster depends on slipway-gateway'
+expect_broken common/gitlab 'slipway-cluster.workspace = true' 'slipway-gitlab depends on slipway-cluster'
+expect_broken common/gitlab 'slipway-cluster.workspace = true' 'the tree of slipway-gitlab holds kube'
+expect_broken api 'slipway-gitlab.workspace = true' 'slipway-api depends on slipway-gitlab'
 expect_broken api 'bollard.workspace = true' 'slipway-api depends on bollard'
 expect_broken cli 'gix.workspace = true' 'slipway-cli depends on gix'
 expect_broken api 'lapin.workspace = true' 'slipway-api depends on lapin'
 expect_broken worker 'redis.workspace = true' 'slipway-worker depends on redis'
 expect_broken worker 'actix-web.workspace = true' 'slipway-worker depends on actix-web'
-say "crate rules: a broken one is noticed (14 cases)"
+say "crate rules: a broken one is noticed (17 cases)"

@@ -11,12 +11,14 @@ MAY_DEPEND_ON = {
     "slipway-common": set(),
     "slipway-api": {"slipway-common"},
     "slipway-cluster": {"slipway-common"},
-    "slipway-worker": {"slipway-common", "slipway-cluster"},
+    "slipway-gitlab": {"slipway-common"},
+    "slipway-worker": {"slipway-common", "slipway-cluster", "slipway-gitlab"},
     "slipway-scaler": {"slipway-common", "slipway-cluster"},
     "slipway-gateway": {"slipway-common"},
     "slipway-cli": {
         "slipway-common",
         "slipway-cluster",
+        "slipway-gitlab",
         "slipway-api",
         "slipway-worker",
         "slipway-scaler",
@@ -25,6 +27,7 @@ MAY_DEPEND_ON = {
     "slipway-integration-tests": {
         "slipway-common",
         "slipway-cluster",
+        "slipway-gitlab",
         "slipway-api",
         "slipway-worker",
         "slipway-scaler",
@@ -47,6 +50,7 @@ ADAPTERS = {
 NOT_IN_TREE = {
     "slipway-common": {"actix-web", "gix", "kube", "bollard"},
     "slipway-cluster": {"actix-web", "gix", "bollard"},
+    "slipway-gitlab": {"actix-web", "gix", "kube", "bollard"},
     "slipway-api": {"gix", "kube", "bollard"},
 }
 

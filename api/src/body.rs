@@ -9,14 +9,17 @@ use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::error::Category;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::deadline::Clock;
-use crate::refusal::Refusal;
+use crate::refusal::{DeliveryRefusal, Refusal};
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 /// Longest part of a field's path that is shown.
 const FIELD_MAX_CHARS: usize = 120;
+/// Room made at once for a body whose bytes are counted as they come.
+const FIRST_ROOM_BYTES: usize = 64 * 1024;
 
 /// How large a body may be, and how long it may take.
 #[derive(Debug, Clone, Copy)]
@@ -101,19 +104,69 @@ fn is_of_type(request: &HttpRequest, wanted: &str) -> bool {
 }
 
 async fn read(request: &HttpRequest, payload: web::Payload, limits: BodyLimits) -> Result<Bytes, Refusal> {
+    let announced = check_announced(request, limits.max_bytes)?;
+    in_time(request, limits.timeout, collect(payload, limits.max_bytes, announced)).await
+}
+
+/// Refuses a body that says itself that it is too large. Answers how large it says it is.
+pub(crate) fn check_announced(request: &HttpRequest, max_bytes: usize) -> Result<usize, Refusal> {
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|text| text.parse::<usize>().ok()).unwrap_or_default();
-    if announced > limits.max_bytes {
-        return Err(Refusal::BodyTooLarge { limit_bytes: limits.max_bytes });
+    if announced > max_bytes {
+        return Err(Refusal::BodyTooLarge { limit_bytes: max_bytes });
     }
+    Ok(announced)
+}
+
+/// Waits for the rest of a request. The time it takes is the client's.
+async fn in_time<T>(
+    request: &HttpRequest,
+    timeout: Duration,
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
     let clock = Clock::of(request);
-    clock.iter().for_each(|clock| clock.pause(limits.timeout));
-    let all = collect(payload, limits.max_bytes, announced);
-    let read = tokio::time::timeout(limits.timeout, all)
+    clock.iter().for_each(|clock| clock.pause(timeout));
+    let read = tokio::time::timeout(timeout, work)
         .await
-        .unwrap_or(Err(Refusal::BodySlow { limit_ms: limits.timeout.as_millis() }));
+        .unwrap_or(Err(Refusal::BodySlow { limit_ms: timeout.as_millis() }));
     clock.iter().for_each(Clock::restart);
     read
+}
+
+/// Reads a body of any type as it comes. `room` is what all such bodies may hold together, in bytes; the share of this one
+/// is given back with it.
+pub(crate) async fn shared<'a>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limits: BodyLimits,
+    room: &'a Semaphore,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Refusal> {
+    let announced = check_announced(request, limits.max_bytes)?;
+    in_time(request, limits.timeout, collect_shared(payload, limits.max_bytes, announced, room)).await
+}
+
+async fn collect_shared(
+    mut payload: web::Payload,
+    max_bytes: usize,
+    expected: usize,
+    room: &Semaphore,
+) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
+    let mut body = BytesMut::with_capacity(expected.min(FIRST_ROOM_BYTES));
+    let mut share: Option<SemaphorePermit<'_>> = None;
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Refusal::BodyBroken)?;
+        if body.len() + chunk.len() > max_bytes {
+            return Err(Refusal::BodyTooLarge { limit_bytes: max_bytes });
+        }
+        let wanted = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        let more = room.try_acquire_many(wanted).map_err(|_| DeliveryRefusal::NoRoom)?;
+        match &mut share {
+            Some(share) => share.merge(more),
+            None => share = Some(more),
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((body.freeze(), share))
 }
 
 async fn collect(mut payload: web::Payload, max_bytes: usize, expected: usize) -> Result<Bytes, Refusal> {

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use slipway_common::model::DeploymentState;
+use slipway_common::model::registered::Forge;
 use slipway_common::queue::QueueDepth;
 
 /// Upper bounds of the latency buckets, in seconds.
@@ -33,6 +34,54 @@ struct StateLabels {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    forge: &'static str,
+    outcome: &'static str,
+}
+
+/// What became of a delivery of a forge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeliveryOutcome {
+    /// Kept; something follows from it.
+    Taken,
+    /// There are so many of its hook that it was only taken as a hint.
+    Hinted,
+    /// It had arrived before.
+    Repeated,
+    /// Nothing follows from it.
+    Ignored,
+    /// It is authentic, and cannot be read.
+    Unreadable,
+    /// It is not authentic.
+    Refused,
+    /// There is no such hook.
+    Unknown,
+    /// It is too large.
+    TooLarge,
+    /// It did not arrive whole, or not in time.
+    Broken,
+    /// It could not be kept now.
+    Unavailable,
+}
+
+impl DeliveryOutcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Hinted => "hinted",
+            Self::Repeated => "repeated",
+            Self::Ignored => "ignored",
+            Self::Unreadable => "unreadable",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+            Self::TooLarge => "too_large",
+            Self::Broken => "broken",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 type UnsignedGauge = Gauge<i64, AtomicI64>;
 
 /// Everything that is counted.
@@ -44,6 +93,8 @@ pub(crate) struct Metrics {
     deployments: Family<StateLabels, UnsignedGauge>,
     jobs: Family<StateLabels, UnsignedGauge>,
     streams: UnsignedGauge,
+    deliveries: Family<DeliveryLabels, Counter<u64, AtomicU64>>,
+    chores_dropped: Counter<u64, AtomicU64>,
     resident: UnsignedGauge,
 }
 
@@ -55,6 +106,7 @@ impl Metrics {
             Family::new_with_constructor(|| Histogram::new(BUCKETS_S));
         let (deployments, jobs) = (Family::default(), Family::default());
         let (streams, resident) = (Gauge::default(), Gauge::default());
+        let (deliveries, chores_dropped) = (Family::default(), Counter::default());
         registry.register("http_requests", "Requests answered", requests.clone());
         registry.register_with_unit(
             "http_request_duration",
@@ -65,13 +117,19 @@ impl Metrics {
         registry.register("deployments", "Deployments by state", deployments.clone());
         registry.register("queue_jobs", "Jobs in the queue", jobs.clone());
         registry.register("streams", "Event and log streams that are open", streams.clone());
+        registry.register("deliveries", "Deliveries of forges by what became of them", deliveries.clone());
+        registry.register(
+            "delivery_chores_dropped",
+            "Times that what follows from a delivery was left to others because too much waited",
+            chores_dropped.clone(),
+        );
         registry.register_with_unit(
             "process_resident_memory",
             "Resident memory of this process",
             Unit::Bytes,
             resident.clone(),
         );
-        Self { registry, requests, latency, deployments, jobs, streams, resident }
+        Self { registry, requests, latency, deployments, jobs, streams, deliveries, chores_dropped, resident }
     }
 
     pub(crate) fn request(&self, method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
@@ -79,6 +137,15 @@ impl Metrics {
             RequestLabels { method: method_label(method), route: route.to_owned(), status: status.as_u16() };
         self.requests.get_or_create(&labels).inc();
         self.latency.get_or_create(&RouteLabels { route: route.to_owned() }).observe(elapsed.as_secs_f64());
+    }
+
+    pub(crate) fn delivery(&self, forge: Forge, outcome: DeliveryOutcome) {
+        let labels = DeliveryLabels { forge: forge.as_str(), outcome: outcome.as_str() };
+        self.deliveries.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn chore_dropped(&self) {
+        self.chores_dropped.inc();
     }
 
     pub(crate) fn set_deployments(&self, counts: &[(DeploymentState, u64)]) {
@@ -143,7 +210,11 @@ mod tests {
         let metrics = Metrics::new();
         metrics.request(&Method::GET, "/jobs/{id}", StatusCode::OK, Duration::from_millis(3));
         metrics.set_deployments(&[(DeploymentState::Active, 2)]);
+        metrics.delivery(Forge::Gitlab, DeliveryOutcome::Taken);
+        metrics.chore_dropped();
         let text = metrics.encode("other_metric 1").unwrap();
+        assert!(text.contains("slipway_deliveries_total{forge=\"gitlab\",outcome=\"taken\"} 1"));
+        assert!(text.contains("slipway_delivery_chores_dropped_total 1"));
         assert!(
             text.contains(
                 "slipway_http_requests_total{method=\"GET\",route=\"/jobs/{id}\",status=\"200\"} 1"

@@ -7,7 +7,8 @@ use utoipa::{Modify, OpenApi, ToResponse};
 
 use crate::problem::ProblemDocument;
 use crate::routes::{
-    admin, client, credentials, dead, deployments, docs, health, jobs, metric_events, metrics, tokens,
+    admin, client, credentials, dead, deployments, docs, health, jobs, metric_events, metrics, projects,
+    tokens, webhooks,
 };
 use crate::view::{AutoscalerEnd, AutoscalerStateView, DecisionView, EndView, EventView};
 
@@ -36,6 +37,8 @@ pub(crate) struct Problem(ProblemDocument);
         dead::list, dead::show, dead::requeue, dead::discard, admin::start, admin::show,
         credentials::list, credentials::show, credentials::store, credentials::delete,
         tokens::list, tokens::create, tokens::revoke,
+        projects::list, projects::create::create, projects::show, projects::change::change, projects::delete,
+        projects::sweep, webhooks::receive,
         health::alive, health::ready, metrics::metrics, docs::document, docs::redirect, docs::file,
     ),
     components(

@@ -2,6 +2,7 @@
 
 mod autoscaler;
 mod client;
+mod project;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -17,6 +18,7 @@ use slipway_common::telemetry::chain;
 
 pub(crate) use autoscaler::AutoscalerRefusal;
 pub(crate) use client::ClientRefusal;
+pub(crate) use project::{DeliveryRefusal, ProjectRefusal};
 
 use crate::problem::Problem;
 use crate::view::{PartView, Readiness};
@@ -92,6 +94,12 @@ pub(crate) enum Refusal {
     /// A request in the form of Kabernetes.
     #[error("a request in the form of Kabernetes was not served")]
     Client(#[from] ClientRefusal),
+    /// A request about registered projects.
+    #[error("a request about registered projects was not served")]
+    Project(#[from] ProjectRefusal),
+    /// A delivery of a forge.
+    #[error("a delivery was not taken")]
+    Delivery(#[from] DeliveryRefusal),
     /// What is asked for does not fit the state things are in.
     #[error("{detail}")]
     Conflict { code: &'static str, detail: String },
@@ -179,6 +187,8 @@ impl Refusal {
             Self::Inquiry(error) => inquiry(error),
             Self::Autoscaler(refusal) => refusal.problem(),
             Self::Client(refusal) => refusal.problem(),
+            Self::Project(refusal) => refusal.problem(),
+            Self::Delivery(refusal) => refusal.problem(),
             Self::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail.clone()),
             Self::TooManyStreams { limit } => unavailable(
                 "too_many_streams",

@@ -10,7 +10,9 @@ pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod metric_events;
 pub(crate) mod metrics;
+pub(crate) mod projects;
 pub(crate) mod tokens;
+pub(crate) mod webhooks;
 
 use std::future::{Ready, ready};
 
@@ -76,6 +78,25 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .service(at("/docs/{file}", "GET").route(web::get().to(docs::file)))
         .service(at("/", "GET").route(web::get().to(docs::redirect)));
     configure_autoscalers(config);
+    configure_projects(config);
+}
+
+/// Registered projects, and the inbox of their forges' deliveries.
+fn configure_projects(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/projects", "GET, POST")
+                .route(web::get().to(projects::list))
+                .route(web::post().to(projects::create::create)),
+        )
+        .service(
+            at("/projects/{slug}", "GET, PATCH, DELETE")
+                .route(web::get().to(projects::show))
+                .route(web::patch().to(projects::change::change))
+                .route(web::delete().to(projects::delete)),
+        )
+        .service(at("/projects/{slug}/sweep", "POST").route(web::post().to(projects::sweep)))
+        .service(at("/webhooks/{forge}/{hook}", "POST").route(web::post().to(webhooks::receive)));
 }
 
 /// Autoscalers, what they are told, and the older service that was one.

@@ -1,6 +1,7 @@
 //! Composition: the listening socket, the worker threads, the middlewares and the routes.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::{NormalizePath, from_fn};
@@ -14,6 +15,8 @@ use crate::auth::{TokenCache, require_token};
 use crate::body::BodyLimits;
 use crate::companion::Beside;
 use crate::deadline::limit_answer;
+use crate::hooks::Hooks;
+use crate::inbox::{Chores, Inbox};
 use crate::metrics::Metrics;
 use crate::observe::{no_such_path, observe};
 use crate::routes::admin::Rebuild;
@@ -58,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) tokens: TokenCache,
     pub(crate) metrics: Metrics,
     pub(crate) streams: Streams,
+    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) inbox: Inbox,
     pub(crate) document: web::Bytes,
 }
 
@@ -65,6 +70,13 @@ impl Shared {
     pub(crate) fn body_limits(&self) -> BodyLimits {
         BodyLimits {
             max_bytes: self.settings.request_body_max_bytes,
+            timeout: self.settings.request_body_timeout,
+        }
+    }
+
+    pub(crate) fn delivery_limits(&self) -> BodyLimits {
+        BodyLimits {
+            max_bytes: self.settings.delivery_max_bytes,
             timeout: self.settings.request_body_timeout,
         }
     }
@@ -103,7 +115,10 @@ impl Api {
     ) -> Result<ApiHandle, ApiError> {
         let address = listener.local_addr().map_err(ApiError::Setup)?;
         let (stop_streams, stopping) = watch::channel(false);
-        let streams = Streams::new(settings.streams_max, settings.stream_send_timeout, stopping);
+        let streams = Streams::new(settings.streams_max, settings.stream_send_timeout, stopping.clone());
+        let hooks = Arc::new(Hooks::new(Arc::clone(&backend.projects)));
+        let (sender, chores) = Chores::new(backend.clone());
+        let beside_requests = (Arc::clone(&hooks).keep(stopping.clone()), chores.work(stopping));
         let document = web::Bytes::from(openapi::document(&settings.version));
         let shared = web::Data::new(Shared {
             settings: settings.clone(),
@@ -114,6 +129,8 @@ impl Api {
             tokens: TokenCache::default(),
             metrics: Metrics::new(),
             streams,
+            hooks,
+            inbox: Inbox::new(settings.delivery_max_bytes, sender),
             document,
         });
         let server = HttpServer::new(move || {
@@ -138,6 +155,8 @@ impl Api {
         .map_err(ApiError::Setup)?
         .run();
         let handle = server.handle();
+        tokio::spawn(beside_requests.0);
+        tokio::spawn(beside_requests.1);
         Ok(ApiHandle { address, server: handle, stop_streams, task: tokio::spawn(server) })
     }
 }

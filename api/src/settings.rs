@@ -47,6 +47,12 @@ pub struct ApiSettings {
     pub addresses: AddressPolicy,
     /// How much one request may ask for.
     pub limits: RequestLimits,
+    /// Address under which forges reach the API, without a slash at its end; empty for the one a client has asked.
+    pub public_url: String,
+    /// Largest delivery of a forge.
+    pub delivery_max_bytes: usize,
+    /// How far the time of a signed delivery may be off.
+    pub signature_tolerance: Duration,
     /// How long an idempotency key is remembered.
     pub idempotency_keep: Duration,
     /// Version shown in `/healthz` and `/openapi.json`.
@@ -76,6 +82,9 @@ impl ApiSettings {
             servers: config.servers(),
             addresses: AddressPolicy { http: config.git.http },
             limits: config.limits.clone(),
+            public_url: config.server.public_url.trim_end_matches('/').to_owned(),
+            delivery_max_bytes: config.inbox.delivery_max_bytes,
+            signature_tolerance: Duration::from_secs(config.inbox.signature_tolerance_s),
             idempotency_keep: Duration::from_secs(u64::from(config.data.keep_finished_days) * 24 * 3600),
             version: version.into(),
         }

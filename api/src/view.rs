@@ -6,6 +6,7 @@ mod dead;
 mod deployment;
 mod event;
 mod pod;
+mod project;
 mod spec;
 
 use jiff::Timestamp;
@@ -23,6 +24,10 @@ pub use dead::{DeadDetail, DeadList, DeadSummary};
 pub use deployment::{DeploymentDetail, DeploymentList, DeploymentSummary, JobDetail, Progress, StageView};
 pub use event::{EndView, EventView};
 pub use pod::{PodEvents, PodLog};
+pub use project::{
+    HeadView, HookSecretView, HookView, NotifyView, ProjectDetail, ProjectLinks, ProjectList, ProjectView,
+    SweepAccepted,
+};
 pub use spec::{CredentialUse, SpecView, SupportView};
 
 /// What stands in the place of a value that is kept but never shown.

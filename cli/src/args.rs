@@ -2,6 +2,7 @@
 
 pub(crate) mod autoscaler;
 mod deploy;
+pub(crate) mod project;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use url::Url;
 
 pub(crate) use autoscaler::{AutoscalerCommand, Back, SetArgs, SettingsArgs, TuneArgs, WhatIfArgs};
 pub(crate) use deploy::{DeployArgs, KeyValue, SupportArg};
+pub(crate) use project::{AddArgs, ProjectCommand, RemoveArgs, RotateArgs};
 
 /// Takes a Git repository, builds an image and keeps the application running.
 #[derive(Debug, Parser)]
@@ -106,6 +108,9 @@ pub(crate) enum ClientCommand {
   slipway rollback 4f1c22d09a3e                     to the one before it
   slipway rollback 4f1c22d09a3e --to 9b01c7e2f6aa   to that one")]
     Rollback(RollbackArgs),
+    /// Projects whose pushes are deployed.
+    #[command(subcommand)]
+    Project(ProjectCommand),
     /// Autoscalers, which keep deployments at their size.
     #[command(subcommand)]
     Autoscaler(AutoscalerCommand),

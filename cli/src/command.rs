@@ -11,6 +11,7 @@ mod follow;
 mod list;
 mod logs;
 mod pods;
+pub(crate) mod project;
 pub(crate) mod resolve;
 mod status;
 mod tokens;
@@ -82,6 +83,18 @@ pub(crate) enum CommandError {
         /// Why.
         reason: String,
     },
+    /// The forge was not set up.
+    #[error(transparent)]
+    Forge(Box<project::SetupError>),
+    /// A file cannot be read.
+    #[error("the file {path} cannot be read", path = path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file cannot be written.
     #[error("the file {path} cannot be written", path = path.display())]
     Write {
@@ -114,6 +127,7 @@ pub(crate) async fn run(
         ClientCommand::Retry(args) => act::retry(&client, &args, json).await,
         ClientCommand::Repair(args) => act::repair(&client, &args, json).await,
         ClientCommand::Rollback(args) => act::rollback(&client, &args, json).await,
+        ClientCommand::Project(command) => project::run(&client, command, json).await,
         ClientCommand::Autoscaler(command) => autoscaler::run(&client, command, json).await,
         ClientCommand::Credentials(args) => credentials::run(&client, args, json).await,
         ClientCommand::Tokens(args) => tokens::run(&client, args, json).await,

@@ -91,6 +91,8 @@ pub(crate) fn build(
         hostnames: args.hostnames.clone(),
         image: args.image.clone(),
         build: args.build.map(Into::into),
+        pipeline: None,
+        pull_credential: None,
         commit: args.commit.map(Into::into),
         repository_token: args.token_env.as_deref().map(read_variable).transpose()?,
         credential: args.credential.clone(),

@@ -6,6 +6,7 @@ pub(crate) mod deployment;
 pub(crate) mod error;
 pub(crate) mod live;
 pub(crate) mod progress;
+pub(crate) mod project;
 pub(crate) mod table;
 pub(crate) mod text;
 

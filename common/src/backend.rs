@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::agenda::Agenda;
 use crate::autoscaler::Autoscalers;
 use crate::inquiry::Inquiries;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metric::Metrics;
+use crate::projects::Projects;
 use crate::queue::JobQueue;
 use crate::record::Record;
 use crate::store::{Store, StoreError};
+use crate::topic::Topic;
 
 /// The seams of one form of Slipway. Chosen in `main` and the test harness, nowhere else.
 #[derive(Debug, Clone)]
@@ -25,6 +28,12 @@ pub struct Backend {
     pub autoscalers: Arc<dyn Autoscalers>,
     /// Metric events.
     pub metrics: Arc<dyn Metrics>,
+    /// Registered projects.
+    pub projects: Arc<dyn Projects>,
+    /// What is to be looked at.
+    pub agenda: Arc<dyn Agenda>,
+    /// Results for other services.
+    pub topic: Arc<dyn Topic>,
 }
 
 /// Why a record could not be kept.

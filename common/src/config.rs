@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use kubernetes::{DriftConfig, ExposeConfig, KubernetesConfig, PodSecurityConfig};
 pub use section::{
-    AuthConfig, BrokerConfig, DataConfig, DockerConfig, GatewayConfig, GitConfig, HealthConfig, LogConfig,
-    RedisConfig, ScalerConfig, SecretsConfig, ServerConfig, Synchronous, TemplateConfig, WorkerConfig,
+    AuthConfig, BrokerConfig, DataConfig, DockerConfig, GatewayConfig, GitConfig, HealthConfig, InboxConfig,
+    LogConfig, PipelinesConfig, RedisConfig, ReportsConfig, ScalerConfig, SecretsConfig, ServerConfig,
+    SweepsConfig, Synchronous, TemplateConfig, WorkerConfig,
 };
 
 use crate::model::request::RequestLimits;
@@ -34,6 +35,14 @@ pub const ENV_PREFIX: &str = "SLIPWAY";
 pub struct Config {
     /// The HTTP server.
     pub server: ServerConfig,
+    /// Deliveries of forges.
+    pub inbox: InboxConfig,
+    /// How registered projects are looked at.
+    pub sweeps: SweepsConfig,
+    /// Pipelines that build images.
+    pub pipelines: PipelinesConfig,
+    /// How results are told.
+    pub reports: ReportsConfig,
     /// Who may use it.
     pub auth: AuthConfig,
     /// What is kept on disk.

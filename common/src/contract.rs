@@ -5,10 +5,12 @@
 //! what the seam promises only for "soon" is waited for with [`eventually`]. A law that fails panics with
 //! what it expected, like any test.
 
+pub mod agenda;
 pub mod autoscaler;
 pub mod inquiry;
 pub mod ledger;
 pub mod metric;
+pub mod projects;
 pub mod queue;
 pub mod sample;
 pub mod store;

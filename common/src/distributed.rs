@@ -17,6 +17,7 @@ mod store;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod topic;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,8 @@ use projector::Projector;
 use queue::Queue;
 use redis::{Redis, RedisState};
 pub use settings::{BrokerSettings, DistributedSettings, RedisSettings, SettingsError};
-use store::{RedisAutoscalers, RedisStore};
+use store::{RedisAgenda, RedisAutoscalers, RedisProjects, RedisStore};
+use topic::RabbitTopic;
 
 /// Longest time a rebuild of the store is waited for; it goes on afterwards.
 const REBUILD_MAX: Duration = Duration::from_secs(15 * 60);
@@ -93,6 +95,9 @@ impl Distributed {
             inquiries: Arc::new(RedisInquiries::new(self.parts.redis.clone())),
             autoscalers: Arc::new(RedisAutoscalers::new(self.parts.store.clone())),
             metrics: Arc::new(RabbitMetrics::new(self.parts.broker.clone())),
+            projects: Arc::new(RedisProjects::new(self.parts.store.clone())),
+            agenda: Arc::new(RedisAgenda::new(self.parts.store.clone())),
+            topic: Arc::new(RabbitTopic::new(self.parts.broker.clone())),
         }
     }
 

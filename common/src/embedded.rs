@@ -4,6 +4,7 @@
 //! One thread writes and commits in groups; a few connections read. A job's acceptance, or any other event,
 //! reaches queue, ledger and projection in one transaction, so that projecting it again afterwards is a read.
 
+mod agenda;
 mod autoscaler;
 mod codec;
 mod fault;
@@ -16,6 +17,7 @@ mod live;
 mod log;
 pub(crate) mod metric;
 mod projection;
+mod projects;
 mod queue;
 mod reader;
 mod reservation;
@@ -38,7 +40,9 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use crate::Backend;
+use crate::agenda::List;
 use crate::store::StoreError;
+use crate::topic::NobodyListens;
 use fault::Fault;
 use hints::Hints;
 use inquiry::Desk;
@@ -204,11 +208,15 @@ impl Embedded {
             inquiries: self.shared.inquiries.clone(),
             autoscalers: self.shared.clone(),
             metrics: self.shared.metrics.clone(),
+            projects: self.shared.clone(),
+            agenda: self.shared.clone(),
+            topic: Arc::new(NobodyListens),
         }
     }
 
     /// Voids all claims and leases, and forgets which scalers were there: they have died with the previous
-    /// owner of the folder. Jobs become due at once, tokens go on growing. Answers how many claims there were.
+    /// owner of the folder. Jobs and what else was claimed become due at once, tokens go on growing. Answers how
+    /// many jobs were claimed.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -218,14 +226,19 @@ impl Embedded {
             move |connection| {
                 lease::release_all(connection)?;
                 autoscaler::withdraw_all(connection)?;
+                agenda::release_all(connection, now)?;
                 queue::release_all(connection, now)
             },
-            move || hints.job_due(),
+            move || {
+                hints.job_due();
+                hints.agenda_due(List::Sweeps);
+                hints.agenda_due(List::Reports);
+            },
         );
         Ok(released.await?)
     }
 
-    /// Deletes finished jobs and reservations whose time to be kept is over, a bounded number per call.
+    /// Deletes finished jobs, reservations and memos whose time to be kept is over, a bounded number per call.
     /// History, logs and deployments are kept: they are the record.
     ///
     /// # Errors
@@ -236,13 +249,18 @@ impl Embedded {
         Ok(pruned.await?)
     }
 
-    /// Empties the projection and folds the whole ledger into it again. Answers the number of records.
-    /// Nothing else is written meanwhile.
+    /// Empties the projection and folds the whole ledger into it again; every registered project is looked at
+    /// then. Answers the number of records. Nothing else is written meanwhile.
     ///
     /// # Errors
     /// When the ledger cannot be read or the projection cannot be written; the old one is kept then.
     pub async fn rebuild(&self) -> Result<u64, StoreError> {
-        Ok(self.shared.writer.write_without_deadline(projection::rebuild, || {}).await?)
+        let (hints, now) = (Arc::clone(&self.shared.hints), Timestamp::now());
+        let rebuilt = self.shared.writer.write_without_deadline(
+            move |connection| projection::rebuild(connection, now),
+            move || hints.agenda_due(List::Sweeps),
+        );
+        Ok(rebuilt.await?)
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows HTTP, Git, containers or clusters, and no other member is depended upon.
 
+pub mod agenda;
 pub mod autoscaler;
 pub mod backend;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod metric;
 pub mod model;
 pub mod plant;
 pub mod process;
+pub mod projects;
 pub mod queue;
 pub mod record;
 pub mod secrets;
@@ -24,5 +26,7 @@ pub mod state;
 pub mod store;
 pub mod submit;
 pub mod telemetry;
+pub mod topic;
+pub mod webhook;
 
 pub use backend::Backend;

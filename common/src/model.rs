@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod autoscaler;
+pub mod delivery;
 pub mod deployment;
 pub mod event;
 pub mod facts;
@@ -12,17 +13,19 @@ pub mod job;
 pub mod label;
 pub mod live;
 pub mod name;
+pub mod registered;
 pub mod request;
 pub mod server;
 pub mod spec;
 pub mod stage;
 
 pub use address::{AddressPolicy, BranchName, HttpPolicy, RepositoryAddress, RevisionSpec};
+pub use delivery::{Delivery, DeliveryKind, Trigger};
 pub use deployment::{Deployment, DeploymentState, StageReport, StageStatus};
 pub use event::{Event, EventKind};
 pub use facts::{CommitFact, Facts, ImageFact, InventoryFact, SourceFact, TemplateFact};
 pub use hostname::{HOSTNAME_MAX_BYTES, Hostname, HostnameError};
-pub use id::{DeploymentId, EventId, InquiryId, JobId, WorkerId};
+pub use id::{DeploymentId, EventId, HookId, InquiryId, JobId, WorkerId};
 pub use image::ImageReference;
 pub use job::{Job, JobKind, JobMessage, JobState, RequestKey};
 pub use live::{Drift, DriftKind, LiveEvent, LiveReplica, LiveState};
@@ -32,6 +35,7 @@ pub use name::{
 pub use request::DeploymentRequest;
 pub use server::{ServerAddress, ServerAddressError};
 pub use spec::{
-    BuildMode, CommitMode, CredentialSource, DeploymentSpec, HealthSpec, Reference, ResourceSpec, SupportSpec,
+    BuildMode, CommitMode, CredentialSource, DeploymentSpec, HealthSpec, PipelineSpec, Reference,
+    ResourceSpec, SupportSpec,
 };
 pub use stage::Stage;

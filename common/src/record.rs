@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::autoscaler::{Autoscaler, Place, Wish};
-use crate::model::{CredentialName, Event, JobId};
+use crate::model::registered::{Head, RegisteredProject};
+use crate::model::{CredentialName, Delivery, EnvironmentName, Event, JobId, ProjectSlug};
 use crate::queue::Buried;
 use crate::secrets::Sealed;
 
@@ -39,6 +40,28 @@ pub enum Record {
     },
     /// Somebody asked an autoscaler for a replica count.
     ReplicasWished(Wish),
+    /// A project was registered or changed.
+    ProjectStored(Box<RegisteredProject>),
+    /// A project was deleted; what runs of it goes on running.
+    ProjectDeleted {
+        /// Which.
+        slug: ProjectSlug,
+        /// When.
+        at: Timestamp,
+    },
+    /// A forge said something about a project.
+    DeliveryReceived(Delivery),
+    /// Refs of a project were looked at, and nothing was deployed of them.
+    HeadsSeen {
+        /// The project.
+        slug: ProjectSlug,
+        /// Where they stand.
+        seen: Vec<Head>,
+        /// Environments and refs that are no more.
+        gone: Vec<(EnvironmentName, String)>,
+        /// When.
+        at: Timestamp,
+    },
     /// A job was set aside.
     JobBuried(Buried),
     /// A job that was set aside is no more: it was queued again or discarded.

@@ -11,6 +11,7 @@ mod run;
 mod site;
 mod watch;
 
+pub use dice::Dice;
 pub use plan::{Fault, FaultKind, Part, Plan, Planned, Shape};
 pub use report::{Report, Tally};
 pub use run::{ChaosSettings, run};

@@ -21,7 +21,8 @@ use tokio::sync::OnceCell;
 pub const ENGINE_VARIABLE: &str = "SLIPWAY_TEST_DOCKER";
 
 const DAEMON: &str = "/usr/sbin/dockerd";
-const BUSYBOX: &str = "/bin/busybox";
+/// A busybox that needs no libraries.
+pub(crate) const BUSYBOX: &str = "/bin/busybox";
 /// Runs the daemon until standard input ends, then removes all it made. A daemon without a bridge of its own would
 /// delete the one of the host's daemon, and one that sets the packet filter drops that daemon's rules: so it gets a
 /// bridge, and one rule that lets its containers talk to each other.
@@ -190,7 +191,7 @@ pub async fn base_image(docker: &Docker, name: &str) -> anyhow::Result<()> {
 }
 
 /// Adds one file in the oldest form of the archive format, which every reader takes.
-fn append_file(archive: &mut Vec<u8>, path: &str, mode: u32, contents: &[u8]) {
+pub(crate) fn append_file(archive: &mut Vec<u8>, path: &str, mode: u32, contents: &[u8]) {
     let mut header = [0_u8; 512];
     let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, path);

@@ -1,21 +1,30 @@
 //! A real Git host for tests and demonstrations: `git http-backend` behind a small HTTP server on loopback,
 //! with tokens, protected branches, push options, faults to switch on, and a record of every effect.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::kept::Kept;
+
 mod backend;
+mod kept;
 mod repository;
 
+pub use kept::Asked;
 pub use repository::{FileMode, RefUpdate, TreeFile};
 
 /// What the server does wrong.
@@ -77,6 +86,7 @@ struct Settings {
     token: Option<String>,
     fault: Fault,
     only_tips: bool,
+    kept: Option<Arc<Kept>>,
 }
 
 #[derive(Debug)]
@@ -151,10 +161,42 @@ impl GitServer {
         self.state.settings().only_tips = only_tips;
     }
 
+    /// Makes each answer to a reader once and repeats it from now on, until the ref moves by a push, [`Self::commit`] or
+    /// [`Self::move_branch`]. Requests are counted, and recorded no more.
+    pub fn keep_answers(&self) {
+        self.state.settings().kept = Some(Arc::new(Kept::new(None)));
+    }
+
+    /// The same, and every address is the repository at `path`.
+    pub fn serve_everywhere(&self, path: &str) {
+        self.state.settings().kept = Some(Arc::new(Kept::new(Some(path.to_owned()))));
+    }
+
+    /// How much was asked since answers are kept; `None` when they are not.
+    #[must_use]
+    pub fn asked(&self) -> Option<Asked> {
+        self.state.settings().kept.as_ref().map(|kept| kept.asked())
+    }
+
+    /// Keeps no answers about this repository from before.
+    fn forget(&self, path: &str) {
+        if let Some(kept) = &self.state.settings().kept {
+            kept.forget(path);
+        }
+    }
+
     /// Every request so far.
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.state.requests().clone()
+    }
+
+    /// Answers one request as if it had arrived here, for a server that has the repositories below its own address.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> std::io::Result<Response<BoxBody<Bytes, Infallible>>> {
+        backend::answer(request, Arc::clone(&self.state)).await
     }
 
     /// The bare repository on disk.

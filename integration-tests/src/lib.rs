@@ -8,6 +8,7 @@ pub mod distributed;
 pub mod docker_engine;
 pub mod effects;
 pub mod git_server;
+pub mod gitlab;
 pub mod ground;
 pub mod line;
 pub mod pace;

@@ -130,11 +130,14 @@ impl SlipwayProcess {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// `kill -9`.
+    /// `kill -9`. Nothing happens when it is gone already.
     ///
     /// # Errors
     /// When it cannot be killed.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
         self.child.kill().await.context("killing slipway up")
     }
 

@@ -23,12 +23,16 @@ mod fuzz;
 mod hostile;
 #[path = "api/idempotency.rs"]
 mod idempotency;
+#[path = "api/inbox.rs"]
+mod inbox;
 #[path = "api/metric_events.rs"]
 mod metric_events;
 #[path = "api/pods.rs"]
 mod pods;
 #[path = "api/pressure.rs"]
 mod pressure;
+#[path = "api/projects.rs"]
+mod projects;
 #[path = "api/secrets.rs"]
 mod secrets;
 #[path = "api/server.rs"]

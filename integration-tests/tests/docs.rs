@@ -17,7 +17,7 @@ use tokio::process::Command;
 /// Longest wait for one help text.
 const HELP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Commands of `slipway` that have commands of their own.
-const COMMAND_GROUPS: [&str; 5] = ["admin", "autoscaler", "credentials", "dead", "tokens"];
+const COMMAND_GROUPS: [&str; 6] = ["admin", "autoscaler", "credentials", "dead", "tokens", "project"];
 /// Where sources may state an error code or the name of a test.
 const SOURCE_FOLDERS: [&str; 7] =
     ["api", "cli", "common", "gateway", "integration-tests", "scaler", "worker"];

@@ -21,7 +21,7 @@ pub use apply::{
 pub use build::{BuildLimits, BuildRequest, Built, build};
 pub use engine::{Engine, EngineSettings, EngineVersion};
 pub use error::DockerError;
-pub use image::{RegistryAuth, ensure_image, exposed_port, is_present, prune_images, push};
+pub use image::{RegistryAuth, ensure_image, exposed_port, is_present, prune_images, prune_pulled, push};
 pub(crate) use logs::tail;
 pub use logs::{LogLine, LogOptions, logs};
 pub use observe::{ContainerEvent, LiveReplica, LiveState, Usage, events, observe};

@@ -35,10 +35,24 @@ pub(crate) enum Count {
     Panicked,
     /// A record reached the ledger while the store was away.
     Unprojected,
+    /// A receiver was told of a result.
+    ResultTold,
+    /// A receiver could not be told of a result.
+    ResultFailed,
+    /// A receiver was given up.
+    ResultGivenUp,
+    /// A registered project was looked at.
+    Swept,
+    /// A look at a registered project came to nothing.
+    SweepFailed,
+    /// A look at a registered project was put off, for its host was busy or away.
+    SweepPutOff,
+    /// A deployment was made of a ref that moved.
+    Triggered,
 }
 
 impl Count {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 19] = [
         Self::Succeeded,
         Self::Failed,
         Self::Cancelled,
@@ -51,6 +65,13 @@ impl Count {
         Self::Fenced,
         Self::Panicked,
         Self::Unprojected,
+        Self::ResultTold,
+        Self::ResultFailed,
+        Self::ResultGivenUp,
+        Self::Swept,
+        Self::SweepFailed,
+        Self::SweepPutOff,
+        Self::Triggered,
     ];
 
     /// Name of the series and its label, if it has one.
@@ -68,6 +89,13 @@ impl Count {
             Self::Fenced => ("slipway_worker_fenced_total", ""),
             Self::Panicked => ("slipway_worker_panics_total", ""),
             Self::Unprojected => ("slipway_worker_records_unprojected_total", ""),
+            Self::ResultTold => ("slipway_worker_results_total", "{outcome=\"told\"}"),
+            Self::ResultFailed => ("slipway_worker_results_total", "{outcome=\"failed\"}"),
+            Self::ResultGivenUp => ("slipway_worker_results_total", "{outcome=\"given_up\"}"),
+            Self::Swept => ("slipway_worker_sweeps_total", "{outcome=\"done\"}"),
+            Self::SweepFailed => ("slipway_worker_sweeps_total", "{outcome=\"failed\"}"),
+            Self::SweepPutOff => ("slipway_worker_sweeps_total", "{outcome=\"put_off\"}"),
+            Self::Triggered => ("slipway_worker_triggered_deployments_total", ""),
         }
     }
 
@@ -78,12 +106,15 @@ impl Count {
             "slipway_worker_leases_lost_total" => "Leases on project and environment that were lost.",
             "slipway_worker_fenced_total" => "Writes refused because a newer run has the job.",
             "slipway_worker_panics_total" => "Runs that panicked.",
+            "slipway_worker_results_total" => "Results told to forges and those who listen, or not.",
+            "slipway_worker_sweeps_total" => "Looks at registered projects, by how they ended.",
+            "slipway_worker_triggered_deployments_total" => "Deployments made of refs that moved.",
             _ => "Records in the ledger that the store could not take at once.",
         }
     }
 }
 
-/// How long the attempts at one stage took.
+/// How long attempts at one stage took, or looks at projects.
 #[derive(Debug, Default)]
 struct Durations {
     buckets: [AtomicU64; BUCKETS_S.len()],
@@ -96,6 +127,7 @@ struct Durations {
 pub(crate) struct Figures {
     counts: [AtomicU64; Count::ALL.len()],
     stages: [Durations; Stage::ALL.len()],
+    sweeps: Durations,
     at_work: AtomicU64,
 }
 
@@ -123,14 +155,12 @@ impl Figures {
     /// An attempt at `stage` took this long.
     pub(crate) fn stage_took(&self, stage: Stage, took: Duration) {
         let Some(place) = Stage::ALL.iter().position(|one| *one == stage) else { return };
-        let durations = &self.stages[place];
-        for (bucket, bound) in durations.buckets.iter().zip(BUCKETS_S) {
-            if took.as_secs_f64() <= bound {
-                bucket.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        durations.count.fetch_add(1, Ordering::Relaxed);
-        durations.sum_ms.fetch_add(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.stages[place].add(took);
+    }
+
+    /// A look at a registered project took this long.
+    pub(crate) fn sweep_took(&self, took: Duration) {
+        self.sweeps.add(took);
     }
 
     /// All of it as text.
@@ -151,23 +181,40 @@ impl Figures {
         let name = "slipway_worker_stage_seconds";
         head(&mut text, name, "How long attempts at a stage took.", "histogram");
         for (stage, durations) in Stage::ALL.iter().zip(&self.stages) {
-            durations.write(&mut text, name, stage.as_str());
+            durations.write(&mut text, name, &format!("stage=\"{stage}\""));
         }
+        let name = "slipway_worker_sweep_seconds";
+        head(&mut text, name, "How long looks at registered projects took.", "histogram");
+        self.sweeps.write(&mut text, name, "");
         text
     }
 }
 
 impl Durations {
-    fn write(&self, text: &mut String, name: &str, stage: &str) {
-        let count = self.count.load(Ordering::Relaxed);
+    fn add(&self, took: Duration) {
         for (bucket, bound) in self.buckets.iter().zip(BUCKETS_S) {
-            let label = format!("{{stage=\"{stage}\",le=\"{bound}\"}}");
-            line(text, &format!("{name}_bucket"), &label, bucket.load(Ordering::Relaxed).min(count));
+            if took.as_secs_f64() <= bound {
+                bucket.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        line(text, &format!("{name}_bucket"), &format!("{{stage=\"{stage}\",le=\"+Inf\"}}"), count);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.sum_ms.fetch_add(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Writes the histogram; `label` says of what it is, if there are several.
+    fn write(&self, text: &mut String, name: &str, label: &str) {
+        let count = self.count.load(Ordering::Relaxed);
+        let comma = if label.is_empty() { "" } else { "," };
+        let of = |bound: &str| format!("{{{label}{comma}le=\"{bound}\"}}");
+        for (bucket, bound) in self.buckets.iter().zip(BUCKETS_S) {
+            let within = bucket.load(Ordering::Relaxed).min(count);
+            line(text, &format!("{name}_bucket"), &of(&bound.to_string()), within);
+        }
+        line(text, &format!("{name}_bucket"), &of("+Inf"), count);
+        let label = if label.is_empty() { String::new() } else { format!("{{{label}}}") };
         let sum = Duration::from_millis(self.sum_ms.load(Ordering::Relaxed)).as_secs_f64();
-        line(text, &format!("{name}_sum"), &format!("{{stage=\"{stage}\"}}"), sum);
-        line(text, &format!("{name}_count"), &format!("{{stage=\"{stage}\"}}"), count);
+        line(text, &format!("{name}_sum"), &label, sum);
+        line(text, &format!("{name}_count"), &label, count);
     }
 }
 
@@ -200,6 +247,8 @@ mod tests {
         figures.count(Count::Fenced);
         figures.count(Count::Succeeded);
         figures.stage_took(Stage::Build, Duration::from_millis(1_500));
+        figures.count(Count::SweepPutOff);
+        figures.sweep_took(Duration::from_millis(100));
         let at_work = figures.at_work();
         let text = figures.text();
         for expected in [
@@ -210,6 +259,10 @@ mod tests {
             "slipway_worker_stage_seconds_bucket{stage=\"build\",le=\"1\"} 0\n",
             "slipway_worker_stage_seconds_bucket{stage=\"build\",le=\"2.5\"} 1\n",
             "slipway_worker_stage_seconds_sum{stage=\"build\"} 1.5\n",
+            "slipway_worker_sweeps_total{outcome=\"put_off\"} 1\n",
+            "slipway_worker_sweep_seconds_bucket{le=\"0.05\"} 0\n",
+            "slipway_worker_sweep_seconds_bucket{le=\"0.25\"} 1\n",
+            "slipway_worker_sweep_seconds_count 1\n",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }

@@ -9,15 +9,17 @@ mod command;
 mod commit;
 mod credential;
 mod error;
+mod heads;
 mod limits;
 mod mirror;
 mod push;
 mod remote;
 mod snapshot;
 
-pub use commit::{Author, CommitDraft, FoundCommit, find_by_trailer, write_commit};
+pub use commit::{Author, CommitDraft, CommitInfo, FoundCommit, find_by_trailer, write_commit};
 pub use credential::Credential;
 pub use error::GitError;
+pub use heads::{HEADS_MAX, Heads};
 pub use limits::{GitLimits, SnapshotLimits};
 pub use mirror::{Mirror, MirrorStore};
 pub use push::{MergeRequest, PushOption, PushOptionError, PushOutcome, PushRequest, push};

@@ -212,7 +212,7 @@ fn without_secrets(event: LiveEvent, redactor: &Redactor) -> LiveEvent {
 }
 
 /// Knows the secrets that what runs in the deployment's environment may print.
-async fn redactor(tools: &Tools, deployment: &Deployment) -> Result<Redactor, StageError> {
+pub(crate) async fn redactor(tools: &Tools, deployment: &Deployment) -> Result<Redactor, StageError> {
     let filter = DeploymentFilter {
         project: Some(deployment.project.slug.to_string()),
         environment: Some(deployment.environment.to_string()),

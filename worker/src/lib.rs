@@ -2,7 +2,7 @@
 //!
 //! `consume` claims, `pipeline` sequences, `policy` decides what a failure does, `stage` does the work with
 //! `git`, `template`, `docker` and `kubernetes`, `journal` writes what happened, `observe` looks at what runs,
-//! `inquiry` answers questions about it.
+//! `inquiry` answers questions about it, `sweep` deploys what was pushed.
 
 mod condition;
 mod consume;
@@ -17,11 +17,14 @@ pub mod kubernetes;
 mod observe;
 mod pipeline;
 pub mod policy;
+pub mod project_file;
 mod recorder;
 mod registry;
+mod report;
 pub mod settings;
 pub mod source;
 mod stage;
+mod sweep;
 mod targets;
 pub mod template;
 #[cfg(test)]
@@ -80,6 +83,8 @@ impl Worker {
         tasks.spawn(async move { recorder.keep_catching_up(&until).await });
         tools.targets.watch(&mut tasks, &shutdown);
         tasks.spawn(inquiry::answer_questions(Arc::clone(&tools), shutdown.clone()));
+        tasks.spawn(report::report(Arc::clone(&tools), shutdown.clone()));
+        tasks.spawn(sweep::sweep(Arc::clone(&tools), shutdown.clone()));
         tasks.spawn(observe::observe(tools, worker, shutdown));
         Ok(WorkerHandle { tasks, engine, figures, liveness, disk })
     }

@@ -119,8 +119,12 @@ async fn look_at(tools: &Tools, deployment: &Deployment, known: &mut Known) {
         let Some(job) = deployment.latest_job() else { return };
         tracing::info!(deployment = %deployment.id, event = kind.name(), "the deployment changed");
         let event = Event::of_request(deployment.id, job.id, live.observed_at, kind);
-        if let Err(error) = tools.backend.record(&Record::Event(event)).await {
-            tracing::debug!(deployment = %deployment.id, error = chain(&error), "the change was not recorded");
+        match tools.backend.record(&Record::Event(event)).await {
+            Ok(_) => tools.recorder.noted().note(deployment.id),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::debug!(deployment = %deployment.id, error, "the change was not recorded");
+            }
         }
     }
     let is_to_repair = !live.drift.is_empty() && is_settled(deployment) && repairs_itself(tools, deployment);

@@ -280,9 +280,10 @@ async fn fail(run: &Run<'_>, stage: Stage, failure: Failure) -> Result<Ended, Ru
     Ok(Ended::Settled)
 }
 
-/// Ends the job on request: removes what it put on the target, then says so.
+/// Ends the job on request: removes what it put on the target, ends what it waited for, then says so.
 pub(crate) async fn cancel(run: &Run<'_>) -> Result<Ended, RunError> {
     clean_up(run).await;
+    abandon(run).await;
     run.journal.event(EventKind::Cancelled).await?;
     Ok(Ended::Settled)
 }
@@ -290,6 +291,7 @@ pub(crate) async fn cancel(run: &Run<'_>) -> Result<Ended, RunError> {
 /// Ends a job that a newer deployment has overtaken.
 pub(crate) async fn supersede(run: &Run<'_>, by: DeploymentId) -> Result<Ended, RunError> {
     clean_up(run).await;
+    abandon(run).await;
     run.journal.event(EventKind::Superseded { by }).await?;
     Ok(Ended::Settled)
 }
@@ -307,6 +309,16 @@ async fn clean_up(run: &Run<'_>) {
     }
     if let Err(error) = stage::clean_up(run, &spec.target).await {
         tracing::warn!(deployment = %run.message.deployment, error = chain(&error), "clean-up was incomplete");
+    }
+}
+
+/// Ends outside what the job waited for in its build stage, if it got that far.
+async fn abandon(run: &Run<'_>) {
+    let JobKind::Deploy { spec, .. } = &run.message.kind else { return };
+    let read = run.tools.backend.store.deployment(run.message.deployment).await;
+    let Ok(Some(deployment)) = read else { return };
+    if deployment.stage(Stage::Build).is_some_and(|build| build.started_at.is_some()) {
+        stage::abandon(run, spec, &deployment.facts).await;
     }
 }
 

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::condition::Condition;
 use crate::failpoint::{self, Place};
 use crate::figures::{Count, Figures};
+use crate::report::Noted;
 
 /// How long a ledger that cannot be written is tried again before the run is given up.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +38,7 @@ pub(crate) struct Recorder {
     behind: Mutex<Behind>,
     ledger: Condition,
     store: Condition,
+    noted: Noted,
 }
 
 /// What the ledger has and the store has not.
@@ -62,7 +64,13 @@ impl Recorder {
             behind: Mutex::default(),
             ledger: Condition::of("the ledger"),
             store: Condition::of("the store"),
+            noted: Noted::default(),
         }
+    }
+
+    /// The deployments of which something was recorded, for those who are told of it.
+    pub(crate) fn noted(&self) -> &Noted {
+        &self.noted
     }
 
     /// Keeps a record. It is kept although the store is away; it is not when the store finds it illegal.
@@ -195,7 +203,10 @@ impl Recorder {
     async fn apply(&self, records: &[Record]) -> Result<(), StoreError> {
         let applied = failpoint::around(Place::StoreApply, self.backend.store.apply_all(records)).await;
         match &applied {
-            Ok(()) => self.store.works(),
+            Ok(()) => {
+                self.store.works();
+                records.iter().for_each(|record| self.noted.note_record(record));
+            }
             Err(StoreError::Illegal(Illegal::Fenced { .. })) => self.figures.count(Count::Fenced),
             Err(error) => self.store_failed(error),
         }

@@ -15,6 +15,8 @@ use crate::kubernetes::PullCredential;
 
 /// Deadline of asking for one image.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An image that cannot move any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,10 +85,25 @@ impl RegistryError {
     }
 }
 
+/// The host of the registry an image is at, with its port if it has one.
+pub(crate) fn server_of(image: &str) -> Option<String> {
+    let reference: Reference = image.parse().ok()?;
+    Some(reference.registry().to_owned())
+}
+
 /// Pins an image to its digest. One that has a digest already is asked for only where its port is not known.
 pub(crate) async fn resolve(
     image: &ImageReference,
     credential: Option<&PullCredential>,
+) -> Result<Resolved, RegistryError> {
+    resolve_within(image, credential, TIMEOUT).await
+}
+
+/// Pins an image to its digest, as [`resolve`] does, or gives up after `limit`.
+pub(crate) async fn resolve_within(
+    image: &ImageReference,
+    credential: Option<&PullCredential>,
+    limit: Duration,
 ) -> Result<Resolved, RegistryError> {
     let reference = parse(image)?;
     if let Some(digest) = reference.digest() {
@@ -96,12 +113,12 @@ pub(crate) async fn resolve(
             port: None,
         });
     }
-    let asked = tokio::time::timeout(TIMEOUT, ask(&reference, credential)).await;
+    let asked = tokio::time::timeout(limit, ask(&reference, credential)).await;
     let name = image.to_string();
     match asked {
         Ok(Ok((digest, port))) => Ok(Resolved { by_digest: by_digest(&reference, &digest), digest, port }),
         Ok(Err(error)) => Err(of_error(name, error)),
-        Err(_elapsed) => Err(RegistryError::TimedOut { image: name, limit_s: TIMEOUT.as_secs() }),
+        Err(_elapsed) => Err(RegistryError::TimedOut { image: name, limit_s: limit.as_secs() }),
     }
 }
 
@@ -113,7 +130,7 @@ async fn ask(
     let protocol = if is_loopback(registry) { ClientProtocol::Http } else { ClientProtocol::Https };
     let client = Client::new(ClientConfig {
         protocol,
-        connect_timeout: Some(Duration::from_secs(5)),
+        connect_timeout: Some(CONNECT_TIMEOUT),
         ..ClientConfig::default()
     });
     let auth = match credential.filter(|credential| credential.server == reference.registry()) {
@@ -211,6 +228,18 @@ mod tests {
     fn only_registries_on_this_machine_are_asked_by_http() {
         assert!(is_loopback("127.0.0.1:5000") && is_loopback("localhost") && is_loopback("localhost:5000"));
         assert!(!is_loopback("registry.example.com") && !is_loopback("10.0.0.1:5000"));
+    }
+
+    #[test]
+    fn images_are_at_the_registry_they_name() {
+        for (image, server) in [
+            ("registry.example.com:5000/team/shop:1", "registry.example.com:5000"),
+            ("localhost/shop", "localhost"),
+            ("redis", "docker.io"),
+        ] {
+            assert_eq!(server_of(image).as_deref(), Some(server));
+        }
+        assert_eq!(server_of("not an image"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use slipway_common::config::{Config, DriftConfig, ExposeConfig, KubernetesConfig, PodSecurityConfig};
+use slipway_common::model::request::RequestLimits;
 use slipway_common::model::{CredentialName, Stage, TargetName};
 
 use crate::docker::{EngineSettings, PortRange};
@@ -68,10 +69,59 @@ pub struct WorkerSettings {
     pub author: (String, String),
     /// Generated files.
     pub templates: TemplateSettings,
+    /// Pipelines that build images.
+    pub pipelines: PipelineSettings,
     /// The Docker target.
     pub docker: DockerSettings,
     /// The Kubernetes targets.
     pub clusters: Vec<ClusterSettings>,
+    /// How registered projects are looked at.
+    pub sweeps: SweepSettings,
+    /// How results are told.
+    pub reports: ReportSettings,
+}
+
+/// How registered projects are looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepSettings {
+    /// How often each is looked at, besides after deliveries.
+    pub interval: Duration,
+    /// Looks at once.
+    pub at_once: usize,
+    /// Of them, those at one host.
+    pub per_host_at_once: usize,
+    /// Longest wait for a host to say where refs stand.
+    pub timeout: Duration,
+    /// What a project's own file may ask for.
+    pub limits: RequestLimits,
+}
+
+/// How results are told.
+#[derive(Debug, Clone)]
+pub struct ReportSettings {
+    /// Deployments whose results are told at once.
+    pub at_once: usize,
+    /// Of them, those told at one host.
+    pub per_host_at_once: usize,
+    /// Longest wait for one answer.
+    pub timeout: Duration,
+    /// How long a receiver is tried again.
+    pub give_up: Duration,
+    /// How long it is remembered what was told.
+    pub keep: Duration,
+    /// Address under which people reach Slipway, if it is known.
+    pub public_url: Option<String>,
+}
+
+/// How pipelines are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PipelineSettings {
+    /// Longest wait for one, from the beginning of the stage.
+    pub timeout: Duration,
+    /// How often one is looked at, besides when a delivery says that it changed.
+    pub poll_interval: Duration,
+    /// How long one may take to appear.
+    pub appear_max: Duration,
 }
 
 /// Longest time of each stage.
@@ -165,13 +215,39 @@ impl WorkerSettings {
             git: git_limits(config)?,
             author: (config.git.author_name.clone(), config.git.author_email.clone()),
             templates: template_settings(config)?,
+            pipelines: PipelineSettings {
+                timeout: seconds(config.pipelines.timeout_s),
+                poll_interval: seconds(config.pipelines.poll_interval_s),
+                appear_max: seconds(config.pipelines.appear_max_s),
+            },
             docker: docker_settings(config)?,
             clusters: config
                 .kubernetes
                 .iter()
                 .map(|(name, cluster)| cluster_settings(name, cluster))
                 .collect::<Result<_, _>>()?,
+            sweeps: SweepSettings {
+                interval: seconds(config.sweeps.interval_s),
+                at_once: config.sweeps.at_once,
+                per_host_at_once: config.sweeps.per_host_at_once,
+                timeout: seconds(config.sweeps.timeout_s),
+                limits: config.limits.clone(),
+            },
+            reports: report_settings(config),
         })
+    }
+}
+
+fn report_settings(config: &Config) -> ReportSettings {
+    const DAY_S: u64 = 24 * 3_600;
+    let (reports, url) = (&config.reports, &config.server.public_url);
+    ReportSettings {
+        at_once: reports.at_once.max(1),
+        per_host_at_once: reports.per_host_at_once,
+        timeout: Duration::from_millis(reports.timeout_ms),
+        give_up: Duration::from_secs(reports.give_up_h.saturating_mul(3_600)),
+        keep: Duration::from_secs(u64::from(config.data.keep_finished_days).saturating_mul(DAY_S)),
+        public_url: Some(url.clone()).filter(|url| !url.is_empty()),
     }
 }
 

@@ -55,6 +55,9 @@ impl Installation {
             inquiries: real.inquiries,
             autoscalers: autoscalers.clone(),
             metrics: real.metrics,
+            projects: real.projects,
+            agenda: real.agenda,
+            topic: real.topic,
         };
         Self { backend, store, queue, ledger, autoscalers, data, _embedded: embedded }
     }

@@ -242,6 +242,7 @@ fn again(
                 user,
                 accepted_at: ticket.at,
                 request: ticket.request.clone(),
+                trigger: None,
                 kind: JobKind::Stop { target: target.clone() },
             })
         }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use slipway_common::failure::Failure;
 use slipway_common::model::{
     Deployment, DeploymentId, DeploymentState, Facts, Job, LiveState, Stage, StageReport, StageStatus,
+    Trigger,
 };
 use slipway_common::store::DeploymentPage;
 
@@ -160,6 +161,10 @@ pub struct DeploymentDetail {
     pub summary: DeploymentSummary,
     /// What was asked for.
     pub spec: SpecView,
+    /// The push it was made of, if it was no request.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
     /// How far the latest deploy job is.
     pub progress: Progress,
     /// The stages of the latest deploy job.
@@ -189,6 +194,7 @@ impl DeploymentDetail {
         Self {
             summary: DeploymentSummary::from(deployment),
             spec: SpecView::from(&deployment.spec),
+            trigger: deployment.trigger.clone(),
             progress: Progress::from(deployment.stages.as_slice()),
             stages: deployment.stages.iter().map(StageView::from).collect(),
             facts: deployment.facts.clone(),

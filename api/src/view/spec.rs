@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use slipway_common::model::{
-    BuildMode, CommitMode, CredentialSource, DeploymentSpec, EnvName, HealthSpec, Reference, ResourceSpec,
-    SupportSpec,
+    BuildMode, CommitMode, CredentialSource, DeploymentSpec, EnvName, HealthSpec, PipelineSpec, Reference,
+    ResourceSpec, SupportSpec,
 };
 use slipway_common::secrets::Sealed;
 
@@ -64,6 +64,12 @@ pub struct SpecView {
     pub image: Option<String>,
     /// Who builds.
     pub build: BuildMode,
+    /// What is waited for, when a pipeline builds.
+    #[serde(default)]
+    pub pipeline: Option<PipelineSpec>,
+    /// The stored credential with which the image is pulled, if not the target's.
+    #[serde(default)]
+    pub pull_credential: Option<String>,
     /// What happens to generated files.
     pub commit: CommitMode,
     /// The repository's credential.
@@ -80,6 +86,7 @@ impl From<&DeploymentSpec> for SpecView {
             Reference::DefaultBranch => (None, None),
             Reference::Branch(name) => (Some(name.to_string()), None),
             Reference::Revision(name) => (None, Some(name.to_string())),
+            Reference::Pinned { branch, revision } => (Some(branch.to_string()), Some(revision.to_string())),
         };
         Self {
             repository_url: spec.repository.to_string(),
@@ -94,6 +101,8 @@ impl From<&DeploymentSpec> for SpecView {
             hostnames: spec.hostnames.iter().map(ToString::to_string).collect(),
             image: spec.image.as_ref().map(|image| image.as_str().to_owned()),
             build: spec.build,
+            pipeline: pipeline(spec),
+            pull_credential: spec.pull_credential.as_ref().map(ToString::to_string),
             commit: spec.commit,
             credential: spec.credential.as_ref().map(CredentialUse::from),
             health: spec.health.clone(),
@@ -122,6 +131,12 @@ impl From<&SupportSpec> for SupportView {
     }
 }
 
-fn names_only(env: &BTreeMap<EnvName, Sealed>) -> BTreeMap<String, String> {
+/// What is waited for, if a pipeline is.
+pub(super) fn pipeline(spec: &DeploymentSpec) -> Option<PipelineSpec> {
+    (spec.build == BuildMode::Gitlab).then(|| spec.pipeline.clone())
+}
+
+/// The names of variables, with nothing in the place of their values.
+pub(super) fn names_only(env: &BTreeMap<EnvName, Sealed>) -> BTreeMap<String, String> {
     env.keys().map(|name| (name.to_string(), REDACTED.to_owned())).collect()
 }

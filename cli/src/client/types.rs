@@ -2,6 +2,7 @@
 //! names of things are optional, so that client and server may be of different versions.
 
 mod autoscaler;
+mod project;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use slipway_common::model::{Facts, JobState, LiveEvent, LiveState, Stage, StageR
 pub(crate) use autoscaler::{
     AutoscalerDecisionView, AutoscalerStateView, AutoscalerView, ObservedView, WishAccepted,
 };
+pub(crate) use project::{NewSecrets, ProjectCreated, ProjectView, ProjectsPage};
 
 /// The answer to an accepted request: which deployment, and which job moves it.
 #[derive(Debug, Clone, Deserialize)]

@@ -17,12 +17,12 @@ const SECRET_MAX_BYTES: u64 = 64 * 1024;
 
 /// The body of `PUT /credentials/{name}`.
 #[derive(serde::Serialize)]
-struct CredentialRequest {
-    secret: SecretText,
+pub(super) struct CredentialRequest {
+    pub(super) secret: SecretText,
     #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<String>,
+    pub(super) username: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
+    pub(super) host: Option<String>,
 }
 
 /// Stores, lists or deletes credentials.

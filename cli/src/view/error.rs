@@ -28,6 +28,7 @@ fn exit(error: &CommandError) -> Exit {
         | CommandError::Request(_)
         | CommandError::Secret { .. }
         | CommandError::Settings { .. }
+        | CommandError::Read { .. }
         | CommandError::ShortId { .. } => Exit::Usage,
         CommandError::Client(
             ClientError::Setup(_) | ClientError::Refused(_) | ClientError::Answer { .. },
@@ -36,6 +37,7 @@ fn exit(error: &CommandError) -> Exit {
         | CommandError::UnknownId { .. }
         | CommandError::AmbiguousId { .. }
         | CommandError::Rebuild { .. }
+        | CommandError::Forge(_)
         | CommandError::Write { .. } => Exit::Failed,
     }
 }
@@ -76,6 +78,8 @@ fn refusal(error: &CommandError) -> Option<&Problem> {
         | CommandError::UnknownId { .. }
         | CommandError::AmbiguousId { .. }
         | CommandError::Rebuild { .. }
+        | CommandError::Forge(_)
+        | CommandError::Read { .. }
         | CommandError::Write { .. } => None,
     }
 }
@@ -99,12 +103,14 @@ fn hint(error: &CommandError) -> Option<&'static str> {
             What::Deployment => "`slipway list` shows the deployments there are",
             What::DeadJob => "`slipway dead list` shows the jobs there are",
         }),
+        CommandError::Forge(error) => error.hint(),
         CommandError::Client(_)
         | CommandError::Request(_)
         | CommandError::Secret { .. }
         | CommandError::Settings { .. }
         | CommandError::ShortId { .. }
         | CommandError::Rebuild { .. }
+        | CommandError::Read { .. }
         | CommandError::Write { .. } => None,
     }
 }

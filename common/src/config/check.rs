@@ -62,10 +62,47 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if config.docker.enabled && config.kubernetes.contains_key(&config.docker.name) {
         return Err(ConfigError::Relation("`docker.name` is the name of a Kubernetes target too".to_owned()));
     }
-    match relations.into_iter().chain(scaler(config)).chain(distributed(config)).find(|(holds, _)| !holds) {
+    match relations
+        .into_iter()
+        .chain(projects(config))
+        .chain(scaler(config))
+        .chain(distributed(config))
+        .find(|(holds, _)| !holds)
+    {
         Some((_, broken)) => Err(ConfigError::Relation(broken.to_owned())),
         None => Ok(()),
     }
+}
+
+/// The relations of registered projects: how they are looked at, and who is told.
+fn projects(config: &Config) -> Vec<(bool, &'static str)> {
+    vec![
+        (
+            (1_024..=64 * 1_024 * 1_024).contains(&config.inbox.delivery_max_bytes),
+            "`inbox.delivery_max_bytes` must be from 1024 to 67108864",
+        ),
+        (
+            (1..=3_600).contains(&config.inbox.signature_tolerance_s),
+            "`inbox.signature_tolerance_s` must be from 1 to 3600",
+        ),
+        ((1..=86_400).contains(&config.sweeps.interval_s), "`sweeps.interval_s` must be from 1 to 86400"),
+        (
+            config.sweeps.per_host_at_once > 0 && config.sweeps.per_host_at_once <= config.sweeps.at_once,
+            "`sweeps.per_host_at_once` must be from 1 to `sweeps.at_once`",
+        ),
+        (config.sweeps.timeout_s > 0, "`sweeps.timeout_s` must be at least 1"),
+        (
+            config.pipelines.poll_interval_s > 0
+                && config.pipelines.appear_max_s > 0
+                && config.pipelines.appear_max_s <= config.pipelines.timeout_s,
+            "`pipelines.poll_interval_s` must be at least 1, and `pipelines.appear_max_s` from 1 to `pipelines.timeout_s`",
+        ),
+        (
+            config.reports.per_host_at_once > 0 && config.reports.per_host_at_once <= config.reports.at_once,
+            "`reports.per_host_at_once` must be from 1 to `reports.at_once`",
+        ),
+        (config.reports.timeout_ms > 0, "`reports.timeout_ms` must be at least 1"),
+    ]
 }
 
 /// The relations of the scaler.

@@ -34,6 +34,58 @@ section!(
         stream_keep_alive_s: u64,
         /// Longest time from a whole request to its answer.
         answer_timeout_ms: u64,
+        /// Address under which forges reach the API; empty for the one a client has asked.
+        public_url: String,
+    }
+);
+
+section!(
+    /// `[inbox]`
+    InboxConfig {
+        /// Largest delivery.
+        delivery_max_bytes: usize,
+        /// How far the time of a signed delivery may be off.
+        signature_tolerance_s: u64,
+    }
+);
+
+section!(
+    /// `[sweeps]`
+    SweepsConfig {
+        /// How often refs are compared.
+        interval_s: u64,
+        /// Projects looked at at once.
+        at_once: usize,
+        /// Projects of one host looked at at once.
+        per_host_at_once: usize,
+        /// Longest look at one project.
+        timeout_s: u64,
+    }
+);
+
+section!(
+    /// `[pipelines]`
+    PipelinesConfig {
+        /// Longest wait for a pipeline.
+        timeout_s: u64,
+        /// How often a pipeline is looked at.
+        poll_interval_s: u64,
+        /// How long a pipeline may take to appear.
+        appear_max_s: u64,
+    }
+);
+
+section!(
+    /// `[reports]`
+    ReportsConfig {
+        /// Deployments whose results are told at once.
+        at_once: usize,
+        /// Of them, those told to one host.
+        per_host_at_once: usize,
+        /// Longest wait for one answer.
+        timeout_ms: u64,
+        /// How long a receiver is tried again.
+        give_up_h: u64,
     }
 );
 

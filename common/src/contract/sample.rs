@@ -1,13 +1,19 @@
 //! Sample data for laws and tests: requests, jobs and events that are valid in every field.
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 
+use crate::model::registered::{
+    EnvironmentRule, Forge, ForgeObjects, Hook, HookSecret, HookSecretKind, NotifySettings, On,
+    RegisteredProject, hook_context,
+};
 use crate::model::{
     AddressPolicy, DeploymentId, DeploymentSpec, EnvironmentName, Event, EventId, EventKind, Facts,
-    HealthSpec, JobId, JobKind, JobMessage, Project, Reference, RepositoryAddress, ResourceSpec, Stage,
-    job::JOB_MESSAGE_VERSION,
+    HealthSpec, HookId, JobId, JobKind, JobMessage, PipelineSpec, Project, Reference, RepositoryAddress,
+    ResourceSpec, Stage, Trigger, job::JOB_MESSAGE_VERSION,
 };
 use crate::model::{BuildMode, CommitMode, SourceFact};
+use crate::secrets::{KEY_LENGTH_BYTES, Sealer};
 
 /// A specification of the project called `name`.
 ///
@@ -29,6 +35,8 @@ pub fn spec(name: &str) -> DeploymentSpec {
         hostnames: Vec::new(),
         image: None,
         build: BuildMode::Auto,
+        pipeline: PipelineSpec::default(),
+        pull_credential: None,
         commit: CommitMode::Push,
         credential: None,
         cluster_token: None,
@@ -50,6 +58,7 @@ pub fn deploy_job(name: &str, accepted_at: Timestamp) -> JobMessage {
         user: "ada".to_owned(),
         accepted_at,
         request: None,
+        trigger: None,
         kind: JobKind::Deploy { spec: Box::new(spec), facts: Facts::default() },
     }
 }
@@ -65,6 +74,56 @@ pub fn stop_job(deploy: &JobMessage, accepted_at: Timestamp) -> JobMessage {
         accepted_at,
         kind: JobKind::Stop { target: "local".parse().expect("`local` is a target name") },
         ..deploy.clone()
+    }
+}
+
+/// A deploy job that a push of `reference` to `revision` made, for the project called `name`.
+#[must_use]
+pub fn pushed_job(name: &str, reference: &str, revision: &str, accepted_at: Timestamp) -> JobMessage {
+    let trigger = Trigger {
+        reference: reference.to_owned(),
+        revision: revision.to_owned(),
+        merge_request: None,
+        delivered_at: Some(accepted_at),
+    };
+    JobMessage { trigger: Some(trigger), ..deploy_job(name, accepted_at) }
+}
+
+/// The project called `name`, registered: its default branch goes into the default environment.
+///
+/// # Panics
+/// When `name` is no path of a project.
+#[must_use]
+pub fn registered(name: &str, at: Timestamp) -> RegisteredProject {
+    let spec = spec(name);
+    let project = Project::of(&spec.repository);
+    let secret = SecretString::from("a secret of the hook");
+    let secret = Sealer::new(&[7; KEY_LENGTH_BYTES])
+        .seal(&hook_context(&project.slug), &secret)
+        .expect("the system has random bytes");
+    let rule = EnvironmentRule {
+        environment: EnvironmentName::default_name(),
+        on: On::DefaultBranch,
+        paths: Vec::new(),
+        target: None,
+        replicas: None,
+        hostnames: Vec::new(),
+    };
+    RegisteredProject {
+        project,
+        forge: Forge::Gitlab,
+        spec,
+        environments: vec![rule],
+        review: None,
+        notify: NotifySettings::default(),
+        hook: Hook {
+            id: HookId::generate(),
+            secrets: vec![HookSecret { kind: HookSecretKind::Signing, secret, until: None }],
+        },
+        made: ForgeObjects::default(),
+        user: "ada".to_owned(),
+        created_at: at,
+        updated_at: at,
     }
 }
 

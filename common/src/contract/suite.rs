@@ -45,6 +45,8 @@ macro_rules! contract_suite {
             $crate::contract_suite!(@inquiry $make);
             $crate::contract_suite!(@metric $make);
             $crate::contract_suite!(@autoscaler $make);
+            $crate::contract_suite!(@projects $make);
+            $crate::contract_suite!(@agenda $make);
         }
     };
     (@store $make:path) => {
@@ -96,6 +98,29 @@ macro_rules! contract_suite {
             h5_observations_come_back_in_order,
             h5_the_newest_observations_are_kept,
             h6_who_announced_itself_is_present,
+        ]);
+    };
+    (@projects $make:path) => {
+        $crate::contract_suite!(@laws $make, projects: [
+            p1_a_project_is_what_was_recorded_last,
+            p1_deleting_it_deletes_its_heads,
+            p2_pages_are_complete_and_in_order,
+            p3_every_hook_is_found,
+            p4_heads_are_what_was_seen_or_accepted_last,
+            p5_a_replay_gives_the_same_projects_and_heads,
+        ]);
+    };
+    (@agenda $make:path) => {
+        $crate::contract_suite!(@laws $make, agenda: [
+            g1_an_entry_is_claimed_when_its_time_has_come,
+            g2_a_claim_is_exclusive_until_it_is_over,
+            g2_concurrent_claims_share_nothing,
+            g3_what_was_noted_meanwhile_is_due_again,
+            g4_an_overtaken_claim_settles_nothing,
+            g5_the_memo_is_what_was_settled_last,
+            g6_claims_are_in_the_order_of_times,
+            deliveries_and_projects_are_noted,
+            a_wait_ends_when_something_is_noted,
         ]);
     };
     (@metric $make:path) => {

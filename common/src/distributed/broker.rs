@@ -1,5 +1,6 @@
 //! The connection to RabbitMQ: supervised, with own deadlines, confirms and subscriptions.
 
+mod announce;
 mod broadcast;
 mod connect;
 mod delivery;
@@ -174,6 +175,16 @@ impl Broker {
     /// When the broker takes no messages now, at once; or does not answer in time. Nothing is tried again.
     pub(crate) async fn broadcast(&self, bodies: &[Vec<u8>]) -> Result<(), BrokerError> {
         broadcast::publish(&self.shared, bodies).await
+    }
+
+    /// Sends a message called `id` to every queue that others have bound to `key` at [`Exchange::Events`]; answers when
+    /// all of them have stored it. That there is none is no failure.
+    ///
+    /// # Errors
+    /// When the broker takes no messages now, at once; when a queue refused it; or when no answer came in time. Nothing
+    /// is tried again.
+    pub(crate) async fn announce(&self, key: &str, id: &str, body: &[u8]) -> Result<(), PublishError> {
+        announce::publish(&self.shared, key, id, body).await
     }
 
     /// Hands to `hear` each message that is broadcast from now on, across reconnects, until the answer is dropped.

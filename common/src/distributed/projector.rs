@@ -170,7 +170,7 @@ impl Projector {
     }
 
     /// Makes the store anew from the ledger, whichever process does it; waits until that is done. Leases,
-    /// reservations, logs, what scalers say and the index of the queue stay.
+    /// reservations, logs, what scalers say, what is to be looked at and the index of the queue stay.
     ///
     /// # Errors
     /// When Redis cannot be used, or it is not done within `longest`.
@@ -373,6 +373,10 @@ fn time_of(record: &Record) -> Option<Timestamp> {
         | Record::AutoscalerStored(_)
         | Record::AutoscalerDeleted { .. }
         | Record::ReplicasWished(_)
+        | Record::ProjectStored(_)
+        | Record::ProjectDeleted { .. }
+        | Record::DeliveryReceived(_)
+        | Record::HeadsSeen { .. }
         | Record::JobBuried(_)
         | Record::JobUnburied { .. } => None,
     }

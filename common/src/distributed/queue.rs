@@ -239,10 +239,10 @@ impl Queue {
     }
 
     /// A queue refused the acceptance, but the ledger may have it: the job is cancelled there, so that it does not
-    /// run later against the answer that was given. Not when it came under an idempotency key: then the
+    /// run later against the answer that was given. Not when it came under an idempotency key or of a push: then the
     /// repetition that the answer asks for finds the same job, and the sweep or it brings the job into a queue.
     async fn take_back(&self, message: &JobMessage) {
-        if message.request.is_some() {
+        if message.request.is_some() || message.trigger.is_some() {
             return;
         }
         let cancelled =

@@ -4,6 +4,7 @@
 //! answered while it is incomplete. What Redis holds is not trusted: what cannot be read declares the projection void,
 //! and the projector makes it anew from the ledger.
 
+mod agenda;
 mod apply;
 mod autoscaler;
 mod beside;
@@ -12,6 +13,7 @@ mod desk;
 mod hints;
 mod lists;
 mod plan;
+mod projects;
 mod scripts;
 mod turn;
 
@@ -27,8 +29,10 @@ use redis::{Cmd, FromRedisValue, ToRedisArgs};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use agenda::RedisAgenda;
 pub(crate) use apply::{Chunk, is_refused};
 pub(crate) use autoscaler::RedisAutoscalers;
+pub(crate) use projects::RedisProjects;
 pub(crate) use turn::Turn;
 
 use super::redis::{Redis, RedisFault, Repeat, Script};

@@ -3,6 +3,8 @@
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, broadcast};
 
+use crate::agenda::List;
+use crate::projects;
 use crate::record::Record;
 use crate::store::Change;
 
@@ -12,12 +14,19 @@ const CHANGES_KEPT: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Hints {
     jobs: Notify,
+    sweeps: Notify,
+    reports: Notify,
     changes: broadcast::Sender<Change>,
 }
 
 impl Default for Hints {
     fn default() -> Self {
-        Self { jobs: Notify::new(), changes: broadcast::Sender::new(CHANGES_KEPT) }
+        Self {
+            jobs: Notify::new(),
+            sweeps: Notify::new(),
+            reports: Notify::new(),
+            changes: broadcast::Sender::new(CHANGES_KEPT),
+        }
     }
 }
 
@@ -32,6 +41,23 @@ impl Hints {
         self.jobs.notified()
     }
 
+    fn agenda(&self, list: List) -> &Notify {
+        match list {
+            List::Sweeps => &self.sweeps,
+            List::Reports => &self.reports,
+        }
+    }
+
+    /// An entry of the list may have become due, or will earlier than was known.
+    pub(super) fn agenda_due(&self, list: List) {
+        self.agenda(list).notify_waiters();
+    }
+
+    /// Resolves at the next [`Self::agenda_due`] of the list.
+    pub(super) fn next_due(&self, list: List) -> Notified<'_> {
+        self.agenda(list).notified()
+    }
+
     pub(super) fn changed(&self, change: Change) {
         // Nobody listening is no failure.
         drop(self.changes.send(change));
@@ -39,6 +65,9 @@ impl Hints {
 
     /// The change that a record makes, if anybody may wait for it.
     pub(super) fn recorded(&self, record: &Record) {
+        if projects::due_by(record).is_some() {
+            self.agenda_due(List::Sweeps);
+        }
         match record {
             Record::Event(event) => self.changed(Change::Event(event.deployment)),
             Record::CredentialStored(_)
@@ -48,6 +77,10 @@ impl Hints {
             | Record::AutoscalerStored(_)
             | Record::AutoscalerDeleted { .. }
             | Record::ReplicasWished(_)
+            | Record::ProjectStored(_)
+            | Record::ProjectDeleted { .. }
+            | Record::DeliveryReceived(_)
+            | Record::HeadsSeen { .. }
             | Record::JobBuried(_)
             | Record::JobUnburied { .. } => {}
         }

@@ -1,11 +1,13 @@
-//! The projection: what the ledger's records mean for deployments, indexes, credentials and tokens.
+//! The projection: what the ledger's records mean for deployments, indexes, credentials, tokens and projects.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::codec::{Key, from_json, key, signed, to_json, unsigned};
 use super::fault::Fault;
-use super::{autoscaler, ledger};
+use super::{agenda, autoscaler, ledger, projects};
 use crate::model::{Deployment, Event, EventKind};
+use crate::projects::{due_by, head_of};
 use crate::record::Record;
 use crate::state;
 
@@ -23,6 +25,11 @@ pub(super) fn subject(record: &Record) -> Option<String> {
         Record::AutoscalerStored(autoscaler) => Some(format!("autoscaler/{}", autoscaler.place)),
         Record::AutoscalerDeleted { place, .. } => Some(format!("autoscaler/{place}")),
         Record::ReplicasWished(wish) => Some(format!("autoscaler/{}", wish.place)),
+        Record::ProjectStored(project) => Some(format!("project/{}", project.project.slug)),
+        Record::ProjectDeleted { slug, .. } => Some(format!("project/{slug}")),
+        // There are many of a project: each is a subject of its own, so that it is found at once.
+        Record::DeliveryReceived(delivery) => Some(format!("delivery/{}/{}", delivery.project, delivery.id)),
+        Record::HeadsSeen { slug, at, .. } => Some(format!("heads/{slug}/{at}")),
         Record::JobBuried(buried) => Some(format!("buried/{}", buried.id)),
         Record::JobUnburied { id } => Some(format!("buried/{id}")),
     }
@@ -79,8 +86,23 @@ pub(super) fn project(connection: &Connection, position: Option<i64>, record: &R
             Ok(0)
         }
         Record::ReplicasWished(wish) => autoscaler::wish(connection, wish).map(|()| 0),
+        Record::ProjectStored(project) => {
+            projects::store(connection, project)?;
+            note_due(connection, record).map(|()| 0)
+        }
+        Record::ProjectDeleted { slug, .. } => projects::delete(connection, slug).map(|()| 0),
+        Record::DeliveryReceived(_) => note_due(connection, record).map(|()| 0),
+        Record::HeadsSeen { slug, seen, gone, .. } => projects::see(connection, slug, seen, gone).map(|()| 0),
         // What is set aside stands in the queue itself here.
         Record::JobBuried(_) | Record::JobUnburied { .. } => Ok(0),
+    }
+}
+
+/// Notes the project that is to be looked at because of the record, if there is one.
+fn note_due(connection: &Connection, record: &Record) -> Result<(), Fault> {
+    match due_by(record) {
+        Some((slug, at)) => agenda::note_project(connection, slug, at),
+        None => Ok(()),
     }
 }
 
@@ -107,11 +129,24 @@ pub(super) fn known(connection: &Connection, record: &Record) -> Result<Option<u
     }
 }
 
-/// Empties the projection and folds the whole ledger into it; answers the number of records.
-pub(super) fn rebuild(connection: &Connection) -> Result<u64, Fault> {
-    let tables =
-        ["deployments", "jobs", "events", "refused", "credentials", "tokens", "autoscalers", "wishes"];
-    for table in tables {
+/// The tables of the projection.
+const TABLES: [&str; 10] = [
+    "deployments",
+    "jobs",
+    "events",
+    "refused",
+    "credentials",
+    "tokens",
+    "autoscalers",
+    "wishes",
+    "projects",
+    "heads",
+];
+
+/// Empties the projection and folds the whole ledger into it; every registered project is due `now`. Answers the number
+/// of records.
+pub(super) fn rebuild(connection: &Connection, now: Timestamp) -> Result<u64, Fault> {
+    for table in TABLES {
         connection.execute(&format!("DELETE FROM {table}"), [])?;
     }
     let mut count = 0;
@@ -126,16 +161,29 @@ pub(super) fn rebuild(connection: &Connection) -> Result<u64, Fault> {
         }
     }
     autoscaler::forget_orphans(connection)?;
+    agenda::note_projects(connection, now)?;
     Ok(count)
 }
 
 /// Projects a record again. What stands beside the autoscalers of today is not that of an earlier one at the same
-/// place, which was deleted.
+/// place, which was deleted; and nobody need look again because of what was said long ago.
 fn replay(connection: &Connection, position: i64, record: &Record) -> Result<(), Fault> {
-    if let Record::AutoscalerDeleted { place, .. } = record {
-        return autoscaler::delete(connection, place);
+    match record {
+        Record::AutoscalerDeleted { place, .. } => autoscaler::delete(connection, place),
+        Record::ProjectStored(project) => projects::store(connection, project),
+        Record::DeliveryReceived(_) => Ok(()),
+        Record::Event(_)
+        | Record::CredentialStored(_)
+        | Record::CredentialDeleted { .. }
+        | Record::TokenCreated(_)
+        | Record::TokenRevoked { .. }
+        | Record::AutoscalerStored(_)
+        | Record::ReplicasWished(_)
+        | Record::ProjectDeleted { .. }
+        | Record::HeadsSeen { .. }
+        | Record::JobBuried(_)
+        | Record::JobUnburied { .. } => project_appended(connection, position, record),
     }
-    project_appended(connection, position, record)
 }
 
 fn event_number(connection: &Connection, event: &Key) -> Result<Option<u64>, Fault> {
@@ -195,6 +243,9 @@ fn project_event(connection: &Connection, position: Option<i64>, event: &Event) 
         connection
             .prepare_cached("INSERT OR REPLACE INTO jobs (job, deployment) VALUES (?1, ?2)")?
             .execute(params![key(message.id.as_uuid()), deployment_key])?;
+        if let Some(head) = head_of(message) {
+            projects::see(connection, &message.project.slug, &[head], &[])?;
+        }
     }
     connection
         .prepare_cached(

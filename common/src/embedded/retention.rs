@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::agenda;
 use super::codec::{micros, signed, unsigned};
 use super::fault::Fault;
 use super::queue::FINISHED;
@@ -19,6 +20,8 @@ pub struct Pruned {
     pub jobs: u64,
     /// Reservations of idempotency keys.
     pub reservations: u64,
+    /// Memos of what is to be looked at no more.
+    pub memos: u64,
     /// Whether there may be more to delete.
     pub more: bool,
 }
@@ -38,9 +41,11 @@ pub(super) fn prune(connection: &Connection, keep: Duration, now: Timestamp) -> 
                  SELECT scope FROM reservations WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
         )?
         .execute(params![micros(now), limit])?;
+    let memos = agenda::prune(connection, now, PRUNE_MAX_ROWS)?;
     Ok(Pruned {
         jobs: unsigned(signed(jobs)),
         reservations: unsigned(signed(reservations)),
-        more: jobs == PRUNE_MAX_ROWS || reservations == PRUNE_MAX_ROWS,
+        memos: unsigned(signed(memos)),
+        more: [jobs, reservations, memos].contains(&PRUNE_MAX_ROWS),
     })
 }

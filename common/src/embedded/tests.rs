@@ -1,5 +1,6 @@
 //! Tests of what is particular to this adapter; the laws of the seams are in `contract`.
 
+mod agenda;
 mod autoscaler;
 mod damage;
 mod load;
@@ -166,7 +167,7 @@ async fn pruning_removes_only_what_is_over() {
     backend.store.reserve(&reservation, LONG, now).await.unwrap();
     assert_eq!(embedded.prune(later(now, 599)).await.unwrap(), Pruned::default());
     let pruned = embedded.prune(later(now, 8 * 24 * 3_600)).await.unwrap();
-    assert_eq!(pruned, Pruned { jobs: 1, reservations: 1, more: false });
+    assert_eq!(pruned, Pruned { jobs: 1, reservations: 1, memos: 0, more: false });
     let depth = backend.queue.depth(now).await.unwrap();
     assert_eq!((depth.ready, depth.buried), (1, 1), "what waits and what was set aside stays");
     assert_eq!(backend.ledger.read(Offset(1), 10).await.unwrap().len(), 3, "the record stays");

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentId, DeploymentSpec, EnvironmentName, Facts, Job, JobId, Project, Stage, TargetName};
+use super::{
+    DeploymentId, DeploymentSpec, EnvironmentName, Facts, Job, JobId, Project, Stage, TargetName, Trigger,
+};
 use crate::failure::Failure;
 
 /// State of a deployment.
@@ -195,6 +197,9 @@ pub struct Deployment {
     pub state: DeploymentState,
     /// What was asked for; secrets sealed.
     pub spec: DeploymentSpec,
+    /// The push it was made of, if it was no request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
     /// What is established.
     pub facts: Facts,
     /// The stages of the latest deploy job.

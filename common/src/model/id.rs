@@ -76,6 +76,10 @@ id!(
     EventId
 );
 id!(
+    /// Names the inbox of one project's deliveries.
+    HookId
+);
+id!(
     /// Names one question about what runs.
     InquiryId
 );

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Deployment, DeploymentId, DeploymentSpec, EnvironmentName, Facts, JobId, Project, Stage, TargetName,
+    Trigger,
 };
 use crate::failure::Failure;
 
@@ -86,6 +87,9 @@ pub struct JobMessage {
     /// The idempotency key it came under, so that the key stays bound to the job when the store is rebuilt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestKey>,
+    /// The push that made it, if it was no request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
     /// What to do.
     pub kind: JobKind,
 }
@@ -118,6 +122,7 @@ impl JobMessage {
             user,
             accepted_at: now,
             request: None,
+            trigger: None,
             kind: JobKind::Repair {
                 spec: Box::new(deployment.spec.clone()),
                 facts: Facts { inventory: None, ..deployment.facts.clone() },

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use resolve::Errors;
 pub use resolve::{
-    CLUSTER_TOKEN_MAX_BYTES, InvalidField, RequestLimits, ResolveContext, cluster_token_context, env_context,
-    token_context,
+    CLUSTER_TOKEN_MAX_BYTES, InvalidField, PIPELINE_JOB_MAX_BYTES, PIPELINE_TIMEOUT_MAX_S, RequestLimits,
+    ResolveContext, cluster_token_context, env_context, token_context,
 };
 
 use super::{BuildMode, CommitMode};
@@ -61,6 +62,12 @@ pub struct DeploymentRequest {
     /// Who builds the image; `auto` if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildMode>,
+    /// What is waited for when the repository's GitLab pipeline builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<PipelineRequest>,
+    /// Name of a stored credential with which the image is pulled, if not the target's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_credential: Option<String>,
     /// What happens to generated files; `push` if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitMode>,
@@ -95,6 +102,8 @@ impl DeploymentRequest {
             hostnames: Vec::new(),
             image: None,
             build: None,
+            pipeline: None,
+            pull_credential: None,
             commit: None,
             repository_token: None,
             credential: None,
@@ -102,6 +111,24 @@ impl DeploymentRequest {
             resources: None,
         }
     }
+}
+
+/// What is waited for when the repository's GitLab pipeline builds; for `"build": "gitlab"`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineRequest {
+    /// The image the pipeline pushes, without a tag: its tag is the commit. The project's own in GitLab's registry if not
+    /// given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "registry.example.com/group/shop")]
+    pub image: Option<String>,
+    /// The job of the pipeline that pushes the image; once it has succeeded the rest is not waited for. The whole
+    /// pipeline if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Longest wait for the pipeline in seconds; the configured one if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u64>,
 }
 
 /// Which Kubernetes target is meant, by the address of its API server, and who asks there.

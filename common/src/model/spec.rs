@@ -21,6 +21,13 @@ pub enum Reference {
     Branch(BranchName),
     /// One commit or tag.
     Revision(RevisionSpec),
+    /// One commit of a branch, whose tip it was when it was chosen.
+    Pinned {
+        /// The branch.
+        branch: BranchName,
+        /// The commit (40 hexadecimal digits).
+        revision: RevisionSpec,
+    },
 }
 
 /// Who builds the image.
@@ -49,6 +56,24 @@ pub enum CommitMode {
     MergeRequest,
     /// Keep them out of the repository; they are used for this build only.
     None,
+}
+
+/// What is waited for when the repository's GitLab pipeline builds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineSpec {
+    /// The image the pipeline pushes, without a tag; the project's own in GitLab's registry if not given. Its tag is the
+    /// commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "registry.example.com/group/shop")]
+    pub image: Option<ImageReference>,
+    /// The job of the pipeline that pushes the image. Once it has succeeded the rest is not waited for; if not given, the
+    /// whole pipeline is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Longest wait for the pipeline in seconds; the configured one if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u64>,
 }
 
 /// Where the repository's credential comes from.
@@ -143,6 +168,12 @@ pub struct DeploymentSpec {
     pub image: Option<ImageReference>,
     /// Who builds.
     pub build: BuildMode,
+    /// What is waited for when a pipeline builds.
+    #[serde(default)]
+    pub pipeline: PipelineSpec,
+    /// Stored credential with which the image is pulled, if not the target's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_credential: Option<CredentialName>,
     /// What happens to generated files.
     pub commit: CommitMode,
     /// The repository's credential, if it needs one.

@@ -29,6 +29,7 @@ pub fn begin(event: &Event) -> Result<Deployment, Illegal> {
         user: message.user.clone(),
         state: DeploymentState::Queued,
         spec: spec.as_ref().clone(),
+        trigger: message.trigger.clone(),
         facts: facts.clone(),
         stages: pending_stages(facts),
         jobs: vec![queued_job(message)],

@@ -18,6 +18,7 @@ use hyper::{Request, Response, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use super::kept::{Kept, Question};
 use super::{Fault, RecordedRequest, Settings, State};
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -28,11 +29,14 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Answers one request; an error closes the connection without an answer.
 pub(super) async fn answer(request: Request<Incoming>, state: Arc<State>) -> io::Result<Answer> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let settings = state.settings().clone();
     let asks_for_pack = find(&body, b"command=fetch");
-    state.requests().push(record(&head, asks_for_pack));
+    match &settings.kept {
+        Some(kept) => kept.count(&head),
+        None => state.requests().push(record(&head, asks_for_pack)),
+    }
     match &settings.fault {
         Fault::Stall => {
             state.stopped.cancelled().await;
@@ -55,7 +59,13 @@ pub(super) async fn answer(request: Request<Incoming>, state: Arc<State>) -> io:
         answer.headers_mut().insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Basic realm=\"git\""));
         return Ok(answer);
     }
-    let output = run_backend(&head, body, &settings, &state).await?;
+    let output = match &settings.kept {
+        Some(kept) => {
+            head.uri = kept.redirect(&head.uri).unwrap_or(head.uri);
+            answer_of(kept, &head, body, &settings, &state).await?
+        }
+        None => run_backend(&head, body, &settings, &state).await?,
+    };
     if head.uri.path().ends_with("/git-receive-pack") {
         if settings.fault == Fault::GoneAfterPush {
             state.settings().fault = Fault::ServerError;
@@ -89,12 +99,35 @@ fn is_authorized(head: &http::request::Parts, settings: &Settings) -> bool {
     decoded.as_deref().and_then(|pair| pair.split_once(':')).is_some_and(|(_, password)| password == token)
 }
 
+/// What the backend says, or has said before.
+async fn answer_of(
+    kept: &Kept,
+    head: &http::request::Parts,
+    body: Bytes,
+    settings: &Settings,
+    state: &State,
+) -> io::Result<Bytes> {
+    if head.uri.path().ends_with("/git-receive-pack") {
+        let output = run_backend(head, body, settings, state).await;
+        kept.forget(head.uri.path());
+        return output;
+    }
+    let question = Question::new(head, &body);
+    let (known, generation) = kept.find(&question);
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let output = run_backend(head, body, settings, state).await?;
+    kept.keep(question, generation, &output);
+    Ok(output)
+}
+
 async fn run_backend(
     head: &http::request::Parts,
     body: Bytes,
     settings: &Settings,
     state: &State,
-) -> io::Result<Vec<u8>> {
+) -> io::Result<Bytes> {
     let header = |name: &str| {
         head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
@@ -138,7 +171,7 @@ async fn run_backend(
         let _refused = stdin.write_all(&body).await.is_err();
     };
     let ((), output) = tokio::join!(feed, child.wait_with_output());
-    Ok(output?.stdout)
+    Ok(output?.stdout.into())
 }
 
 /// A CGI answer: header lines, an empty line, the body.

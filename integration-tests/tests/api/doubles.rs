@@ -1,5 +1,5 @@
-//! Queue and store that fail on command: away, silent, full, forgetful. What they are asked for otherwise is done by the
-//! real ones.
+//! Queue, ledger and store that fail on command: away, silent, full, forgetful. What they are asked for otherwise is done
+//! by the real ones.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,12 +7,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use slipway_common::Backend;
+use slipway_common::agenda::{Agenda, Due, List, Next};
 use slipway_common::autoscaler::{Autoscalers, Entry};
+use slipway_common::ledger::{Ledger, LedgerError, Offset};
 use slipway_common::model::autoscaler::{AutoscalerState, DecisionEntry, Observed, Place};
+use slipway_common::model::registered::{Head, HookEntry, RegisteredProject};
 use slipway_common::model::{
-    CredentialName, Deployment, DeploymentId, DeploymentState, EnvironmentName, Event, Job, JobId,
+    CredentialName, Deployment, DeploymentId, DeploymentState, EnvironmentName, Event, HookId, Job, JobId,
     JobMessage, LiveState, ProjectSlug, Stage, WorkerId,
 };
+use slipway_common::projects::Projects;
 use slipway_common::queue::{Buried, Claim, JobQueue, QueueDepth, QueueError};
 use slipway_common::record::{Record, StoredCredential, StoredToken};
 use slipway_common::store::{
@@ -47,12 +51,17 @@ pub(crate) enum Mood {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Faults {
     queue: Arc<Mutex<Mood>>,
+    ledger: Arc<Mutex<Mood>>,
     store: Arc<Mutex<Mood>>,
 }
 
 impl Faults {
     pub(crate) fn queue(&self, mood: Mood) {
         *self.queue.lock().unwrap() = mood;
+    }
+
+    pub(crate) fn ledger(&self, mood: Mood) {
+        *self.ledger.lock().unwrap() = mood;
     }
 
     pub(crate) fn store(&self, mood: Mood) {
@@ -63,7 +72,7 @@ impl Faults {
     pub(crate) fn around(&self, backend: &Backend) -> Backend {
         Backend {
             queue: Arc::new(FaultyQueue { inner: backend.queue.clone(), mood: self.queue.clone() }),
-            ledger: backend.ledger.clone(),
+            ledger: Arc::new(FaultyLedger { inner: backend.ledger.clone(), mood: self.ledger.clone() }),
             store: Arc::new(FaultyStore { inner: backend.store.clone(), mood: self.store.clone() }),
             inquiries: backend.inquiries.clone(),
             autoscalers: Arc::new(FaultyAutoscalers {
@@ -71,6 +80,9 @@ impl Faults {
                 mood: self.store.clone(),
             }),
             metrics: backend.metrics.clone(),
+            projects: Arc::new(FaultyProjects { inner: backend.projects.clone(), mood: self.store.clone() }),
+            agenda: Arc::new(FaultyAgenda { inner: backend.agenda.clone(), mood: self.store.clone() }),
+            topic: backend.topic.clone(),
         }
     }
 }
@@ -176,6 +188,29 @@ impl JobQueue for FaultyQueue {
 }
 
 #[derive(Debug)]
+struct FaultyLedger {
+    inner: Arc<dyn Ledger>,
+    mood: Arc<Mutex<Mood>>,
+}
+
+#[async_trait]
+impl Ledger for FaultyLedger {
+    async fn append(&self, record: &Record) -> Result<(), LedgerError> {
+        let mood = *self.mood.lock().unwrap();
+        match mood {
+            Mood::Well | Mood::Full | Mood::Unsure | Mood::SilentAfterwards | Mood::Forgetful => {}
+            Mood::Away => return Err(LedgerError::Unavailable { reason: "told to be away".to_owned() }),
+            Mood::Silent => silence().await,
+        }
+        self.inner.append(record).await
+    }
+
+    async fn read(&self, from: Offset, limit: usize) -> Result<Vec<(Offset, Record)>, LedgerError> {
+        self.inner.read(from, limit).await
+    }
+}
+
+#[derive(Debug)]
 struct FaultyStore {
     inner: Arc<dyn Store>,
     mood: Arc<Mutex<Mood>>,
@@ -207,6 +242,34 @@ struct FaultyAutoscalers {
 }
 
 impl FaultyAutoscalers {
+    async fn gate(&self) -> Result<(), StoreError> {
+        let mood = *self.mood.lock().unwrap();
+        store_gate(mood).await
+    }
+}
+
+/// Registered projects: away and silent when the store is.
+#[derive(Debug)]
+struct FaultyProjects {
+    inner: Arc<dyn Projects>,
+    mood: Arc<Mutex<Mood>>,
+}
+
+impl FaultyProjects {
+    async fn gate(&self) -> Result<(), StoreError> {
+        let mood = *self.mood.lock().unwrap();
+        store_gate(mood).await
+    }
+}
+
+/// What is to be looked at: away and silent when the store is.
+#[derive(Debug)]
+struct FaultyAgenda {
+    inner: Arc<dyn Agenda>,
+    mood: Arc<Mutex<Mood>>,
+}
+
+impl FaultyAgenda {
     async fn gate(&self) -> Result<(), StoreError> {
         let mood = *self.mood.lock().unwrap();
         store_gate(mood).await
@@ -246,6 +309,31 @@ gated! {
     async fn announce(name: &str, ttl: Duration, now: Timestamp) -> Vec<String>;
     async fn withdraw(name: &str) -> ();
     others {}
+}
+
+gated! {
+    Projects for FaultyProjects
+    async fn project(slug: &ProjectSlug) -> Option<RegisteredProject>;
+    async fn page(after: Option<&ProjectSlug>, limit: usize) -> Vec<RegisteredProject>;
+    async fn count() -> u64;
+    async fn hook(id: HookId) -> Option<HookEntry>;
+    async fn hooks() -> Vec<HookEntry>;
+    async fn heads(slug: &ProjectSlug) -> Vec<Head>;
+    others {}
+}
+
+gated! {
+    Agenda for FaultyAgenda
+    async fn note(list: List, keys: &[String], at: Timestamp) -> ();
+    async fn claim(list: List, limit: usize, ttl: Duration, now: Timestamp) -> Vec<Due>;
+    async fn settle(list: List, due: &Due, next: Next, memo: Option<&str>, now: Timestamp) -> bool;
+    async fn memo(list: List, key: &str) -> Option<String>;
+    async fn depth(list: List, now: Timestamp) -> (u64, u64);
+    others {
+        async fn wait(&self, list: List, longest: Duration) {
+            self.inner.wait(list, longest).await;
+        }
+    }
 }
 
 gated! {

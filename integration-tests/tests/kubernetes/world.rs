@@ -165,6 +165,7 @@ impl World {
             user: "test".to_owned(),
             accepted_at: Timestamp::now(),
             request: None,
+            trigger: None,
             kind: JobKind::Deploy { spec: Box::new(spec), facts: Facts::default() },
         };
         submit(&self.backend, &message).await?;
@@ -183,6 +184,7 @@ impl World {
             user: "test".to_owned(),
             accepted_at: Timestamp::now(),
             request: None,
+            trigger: None,
             kind: JobKind::Stop { target: deployment.target },
         };
         submit(&self.backend, &message).await?;

@@ -152,6 +152,7 @@ impl World {
             user: "test".to_owned(),
             accepted_at: Timestamp::now(),
             request: None,
+            trigger: None,
             kind: JobKind::Deploy { spec: Box::new(spec), facts: Facts::default() },
         };
         submit(&self.backend, &message).await?;
@@ -170,6 +171,7 @@ impl World {
             user: "test".to_owned(),
             accepted_at: Timestamp::now(),
             request: None,
+            trigger: None,
             kind: JobKind::Stop { target: deployment.target },
         };
         Ok(submit(&self.backend, &message).await?)

@@ -117,19 +117,64 @@ pub async fn prune_images(engine: &Engine, project: &str, keep: usize) -> Result
     let used = images_in_use(engine).await?;
     let mut removed = Vec::new();
     for image in images.into_iter().skip(keep).filter(|image| !used.contains(&image.id)) {
-        let options = RemoveImageOptions { force: false, ..RemoveImageOptions::default() };
         let references = if image.repo_tags.is_empty() { vec![image.id.clone()] } else { image.repo_tags };
         for reference in references {
-            let call = engine.docker().remove_image(&reference, Some(options.clone()), None);
-            match failpoint::around(Place::ImageRemove, engine.call("remove image", call)).await {
-                Ok(_deleted) => {}
-                Err(error) if error.is_not_found() || error.is_conflict() => {}
-                Err(error) => return Err(error),
-            }
+            remove(engine, &reference).await?;
         }
         removed.push(image.id);
     }
     Ok(removed)
+}
+
+/// Removes the images of `repository` that were pulled by digest and that no container uses, but for the newest `keep`.
+/// Images that have a name of their own, or that Slipway built, are left alone. Returns the ids it removed.
+///
+/// # Errors
+/// What any call may return. An image that comes into use meanwhile is left alone.
+pub async fn prune_pulled(
+    engine: &Engine,
+    repository: &str,
+    keep: usize,
+) -> Result<Vec<String>, DockerError> {
+    let all = engine.call("list images", engine.docker().list_images(None::<ListImagesOptions>)).await?;
+    let mut pulled: Vec<(ImageSummary, Vec<String>)> = all
+        .into_iter()
+        .filter_map(|image| {
+            let digests = pulled_as(&image, repository);
+            (!digests.is_empty()).then_some((image, digests))
+        })
+        .collect();
+    pulled.sort_by_key(|(image, _)| std::cmp::Reverse(image.created));
+    let used = if pulled.len() > keep { images_in_use(engine).await? } else { HashSet::new() };
+    let mut removed = Vec::new();
+    for (image, digests) in pulled.into_iter().skip(keep).filter(|(image, _)| !used.contains(&image.id)) {
+        for digest in digests {
+            remove(engine, &digest).await?;
+        }
+        removed.push(image.id);
+    }
+    Ok(removed)
+}
+
+/// The digests of `repository` an image was pulled by, when it has no name besides. Pure.
+fn pulled_as(image: &ImageSummary, repository: &str) -> Vec<String> {
+    let is_named = image.repo_tags.iter().any(|tag| !tag.starts_with("<none>"));
+    if is_named || image.labels.contains_key(labels::MANAGED) {
+        return Vec::new();
+    }
+    let is_of = |digest: &&String| digest.split_once('@').is_some_and(|(name, _)| name == repository);
+    image.repo_digests.iter().filter(is_of).cloned().collect()
+}
+
+/// Removes one name of an image, and the image with its last one.
+async fn remove(engine: &Engine, reference: &str) -> Result<(), DockerError> {
+    let options = RemoveImageOptions { force: false, ..RemoveImageOptions::default() };
+    let call = engine.docker().remove_image(reference, Some(options), None);
+    match failpoint::around(Place::ImageRemove, engine.call("remove image", call)).await {
+        Ok(_deleted) => Ok(()),
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the engine has this image.
@@ -271,6 +316,24 @@ mod tests {
         assert_eq!(split_reference("registry:5000/app:v1"), ("registry:5000/app", "v1"));
         assert_eq!(with_tag("redis"), "redis:latest");
         assert_eq!(with_tag("redis@sha256:00"), "redis@sha256:00");
+    }
+
+    #[test]
+    fn only_what_was_pulled_by_digest_is_taken_for_pulled() {
+        let digest = |name: &str| format!("{name}@sha256:{}", "a".repeat(64));
+        let own = "registry.example.com/team/shop";
+        let image = |tags: &[&str], digests: &[&str]| ImageSummary {
+            repo_tags: tags.iter().map(ToString::to_string).collect(),
+            repo_digests: digests.iter().map(|name| digest(name)).collect(),
+            ..ImageSummary::default()
+        };
+        assert_eq!(pulled_as(&image(&["<none>:<none>"], &[own, "other/x"]), own), [digest(own)]);
+        assert_eq!(pulled_as(&image(&[], &[own]), own), [digest(own)]);
+        assert!(pulled_as(&image(&["redis:7"], &[own]), own).is_empty(), "somebody named it");
+        assert!(pulled_as(&image(&[], &["registry.example.com/team/shop2"]), own).is_empty());
+        let mut built = image(&[], &[own]);
+        built.labels.insert(labels::MANAGED.to_owned(), "true".to_owned());
+        assert!(pulled_as(&built, own).is_empty(), "Slipway built it");
     }
 
     #[test]

@@ -2,17 +2,23 @@
 //!
 //! The same draft gives the same commit id, so a repeated attempt produces the commit that is there already.
 
+use std::sync::Arc;
+
 use gix::ObjectId;
 use gix::objs::tree::EntryKind;
 
 use super::error::GitError;
-use super::mirror::Mirror;
+use super::mirror::{Mirror, blocking};
 use super::snapshot::root_tree;
 
 mod message;
 
 /// Longest path of a generated file.
 const PATH_MAX_BYTES: usize = 1_024;
+/// Largest commit object that is read to say something about it.
+const COMMIT_MAX_BYTES: u64 = 1024 * 1024;
+/// Longest message that is handed on; the rest of a longer one is cut.
+const MESSAGE_MAX_CHARS: usize = 16 * 1024;
 
 /// Who makes the commit.
 #[derive(Debug, Clone, Copy)]
@@ -57,11 +63,60 @@ impl FoundCommit {
     /// The value of the first trailer called `key`.
     #[must_use]
     pub fn trailer(&self, key: &str) -> Option<&str> {
-        self.trailers
-            .iter()
-            .find(|(found, _)| found.eq_ignore_ascii_case(key))
-            .map(|(_, value)| value.as_str())
+        value_of(&self.trailers, key)
     }
+}
+
+/// What one commit says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitInfo {
+    /// Its message, as its author wrote it; a long one cut.
+    pub message: String,
+    /// All its trailers, in order.
+    pub trailers: Vec<(String, String)>,
+    /// Full id of its first parent.
+    pub first_parent: Option<String>,
+}
+
+impl CommitInfo {
+    /// The value of the first trailer called `key`.
+    #[must_use]
+    pub fn trailer(&self, key: &str) -> Option<&str> {
+        value_of(&self.trailers, key)
+    }
+}
+
+fn value_of<'a>(trailers: &'a [(String, String)], key: &str) -> Option<&'a str> {
+    trailers.iter().find(|(found, _)| found.eq_ignore_ascii_case(key)).map(|(_, value)| value.as_str())
+}
+
+impl Mirror {
+    /// What the commit `revision` (a full id) says of itself; it must have been fetched.
+    ///
+    /// # Errors
+    /// [`GitError::RevisionNotFound`] when it is not in the mirror, [`GitError::Limit`] when it is too large to be a
+    /// commit of people, [`GitError::Corrupted`] when it cannot be read.
+    pub async fn commit_info(self: &Arc<Self>, revision: &str) -> Result<CommitInfo, GitError> {
+        let (mirror, revision) = (Arc::clone(self), revision.to_owned());
+        blocking("reading the commit", move || commit_info(&mirror, &revision)).await
+    }
+}
+
+fn commit_info(mirror: &Mirror, revision: &str) -> Result<CommitInfo, GitError> {
+    let repository = mirror.repository()?;
+    let not_found = || GitError::RevisionNotFound { revision: revision.to_owned() };
+    let id = ObjectId::from_hex(revision.as_bytes()).map_err(|_| not_found())?;
+    let header = repository.find_header(id).map_err(|_| not_found())?;
+    if header.size() > COMMIT_MAX_BYTES {
+        return Err(GitError::Limit { what: "bytes of one commit", limit: COMMIT_MAX_BYTES });
+    }
+    let commit = repository.find_commit(id).map_err(|_| not_found())?;
+    let text = String::from_utf8_lossy(commit.message_raw_sloppy()).into_owned();
+    Ok(CommitInfo {
+        trailers: message::trailers_of(&text),
+        message: text.chars().take(MESSAGE_MAX_CHARS).collect(),
+        first_parent: commit.parent_ids().next().map(|parent| parent.to_string()),
+    })
 }
 
 /// Writes `draft` and returns the new commit's id. Blocking.

@@ -17,7 +17,7 @@ const OPERATION: &str = "reading the references";
 pub struct Resolved {
     /// The full commit id, in lower-case hexadecimal.
     pub revision: String,
-    /// The branch it is the tip of, when it was asked for by branch.
+    /// The branch it is the tip of, or was when it was chosen; when it was asked for by branch.
     pub branch: Option<BranchName>,
 }
 
@@ -44,6 +44,10 @@ impl Mirror {
                 Ok(Resolved { revision, branch: Some(branch.clone()) })
             }
             Reference::Revision(spec) => self.resolve_revision(spec, credential).await,
+            Reference::Pinned { branch, revision } => {
+                let pinned = self.resolve_revision(revision, credential).await?;
+                Ok(Resolved { branch: Some(branch.clone()), ..pinned })
+            }
         }
     }
 
@@ -82,7 +86,12 @@ impl Mirror {
         Ok(Resolved { revision, branch: None })
     }
 
-    async fn list(&self, patterns: &[String], credential: Option<&Credential>) -> Result<String, GitError> {
+    /// What the host says of the refs that match `patterns`, in the words of `ls-remote --symref`.
+    pub(super) async fn list(
+        &self,
+        patterns: &[String],
+        credential: Option<&Credential>,
+    ) -> Result<String, GitError> {
         let listed = self.run_remote(OPERATION, credential, |url| {
             let mut arguments: Vec<OsString> =
                 ["ls-remote", "--quiet", "--symref", "--", url].iter().map(OsString::from).collect();
@@ -105,14 +114,19 @@ fn target_of(listing: &str, name: &str) -> Option<String> {
 }
 
 fn default_branch(listing: &str) -> Option<Resolved> {
-    let branch = listing
-        .lines()
-        .filter_map(|line| line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD"))
-        .find_map(|name| BranchName::parse(name).ok());
-    Some(Resolved { revision: target_of(listing, "HEAD")?, branch })
+    Some(Resolved { revision: target_of(listing, "HEAD")?, branch: default_branch_name(listing) })
 }
 
-fn is_object_id(text: &str) -> bool {
+/// The branch `HEAD` stands for.
+pub(super) fn default_branch_name(listing: &str) -> Option<BranchName> {
+    listing
+        .lines()
+        .filter_map(|line| line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD"))
+        .find_map(|name| BranchName::parse(name).ok())
+}
+
+/// Whether the text is a full object id.
+pub(super) fn is_object_id(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 

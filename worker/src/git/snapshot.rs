@@ -1,5 +1,6 @@
 //! The tree of one commit, read from the object database within limits. Nothing is written to disk.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gix::ObjectId;
@@ -61,6 +62,13 @@ impl Snapshot {
     #[must_use]
     pub fn revision(&self) -> &str {
         &self.revision
+    }
+
+    /// The object id of every entry by its path: two commits have the same file where they have the same id.
+    #[must_use]
+    pub fn object_ids(&self) -> BTreeMap<String, String> {
+        let paths = self.entries.iter().map(|entry| entry.path.clone());
+        paths.zip(self.ids.iter().map(ToString::to_string)).collect()
     }
 }
 

@@ -46,7 +46,7 @@ async fn size_for(run: &Run<'_>, spec: &DeploymentSpec) -> Result<Size, StageErr
 }
 
 /// The variables of one container, opened.
-fn open_env(
+pub(super) fn open_env(
     run: &Run<'_>,
     env: &BTreeMap<EnvName, Sealed>,
 ) -> Result<BTreeMap<String, SecretString>, StageError> {

@@ -1,13 +1,18 @@
-//! build: the image of the commit, on the target's engine; or the image the request named.
+//! build: the image of the commit, on the target's engine or by the repository's pipeline; or the image the request named.
+
+mod away;
+mod pipeline;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use slipway_common::model::{CredentialName, DeploymentSpec, Facts, ImageFact, Stage};
+use slipway_common::model::{BuildMode, DeploymentSpec, Facts, ImageFact, ImageReference, Stage};
 
-use super::apply::kubernetes::pull_credential;
-use super::source_of::{Source, build_revision, stored_credential};
-use super::{Run, StageError, StageResult, commit, required};
+pub(super) use self::away::Away;
+pub(super) use self::pipeline::abandon;
+use super::pull::{engine_auth, for_server, of_engine, pull_credentials};
+use super::source_of::{Source, build_revision};
+use super::{Outcome, Run, StageError, StageResult, commit, required};
 use crate::docker::context::ContextLimits;
 use crate::docker::{self, BuildLimits, BuildRequest, Engine, RegistryAuth};
 use crate::failpoint::{self, Moment, Place};
@@ -18,31 +23,54 @@ pub(super) async fn perform(
     run: &Run<'_>,
     spec: &DeploymentSpec,
     facts: &Facts,
-) -> Result<StageResult, StageError> {
-    let fact = match (&spec.image, run.tools.target(&spec.target)?) {
-        (Some(image), Target::Docker) => {
-            let digest =
-                docker::ensure_image(&run.tools.engine()?, image.as_str(), None, run.journal).await?;
-            ImageFact { digest, tag: image.to_string(), reused: true, pushed: None, port: None }
-        }
-        (Some(image), Target::Kubernetes(target)) => {
-            let pull = pull_credential(run, target).await?;
-            let found = registry::resolve(image, pull.as_ref()).await?;
-            ImageFact {
-                digest: found.digest,
-                tag: image.to_string(),
-                reused: true,
-                pushed: Some(found.by_digest),
-                port: found.port,
-            }
-        }
-        (None, target) => {
-            check_registry(run, target)?;
+) -> Result<Outcome, StageError> {
+    let fact = match &spec.image {
+        Some(image) => given(run, spec, image).await?,
+        None if spec.build == BuildMode::Gitlab => return pipeline::perform(run, spec, facts).await,
+        None => {
+            check_registry(run, run.tools.target(&spec.target)?)?;
             build(run, spec, facts, &run.tools.engine()?).await?
         }
     };
     run.say(&format!("Image {} is {}", fact.tag, fact.digest));
-    Ok(StageResult::of(Facts { image: Some(fact), ..Facts::default() }))
+    Ok(Outcome::done(StageResult::of(Facts { image: Some(fact), ..Facts::default() })))
+}
+
+/// The image the request named.
+async fn given(
+    run: &Run<'_>,
+    spec: &DeploymentSpec,
+    image: &ImageReference,
+) -> Result<ImageFact, StageError> {
+    let server = registry::server_of(image.as_str());
+    let credentials = pull_credentials(run, spec, server.as_deref()).await?;
+    let (digest, pushed, port) = match run.tools.target(&spec.target)? {
+        Target::Docker => {
+            let auth = engine_auth(&credentials, image.as_str());
+            let engine = run.tools.engine()?;
+            let digest = docker::ensure_image(&engine, image.as_str(), auth.as_ref(), run.journal).await?;
+            (digest, None, None)
+        }
+        Target::Kubernetes(_) => {
+            let credential = server.and_then(|server| for_server(&credentials, &server));
+            let found = registry::resolve(image, credential).await?;
+            (found.digest, Some(found.by_digest), found.port)
+        }
+    };
+    Ok(ImageFact { digest, tag: image.to_string(), reused: true, pushed, port })
+}
+
+/// The image of the facts once more, when the engine has lost it.
+pub(super) async fn again(
+    run: &Run<'_>,
+    spec: &DeploymentSpec,
+    facts: &Facts,
+    engine: &Engine,
+) -> Result<ImageFact, StageError> {
+    if spec.build == BuildMode::Gitlab {
+        return pipeline::pull_again(run, spec, facts, engine).await;
+    }
+    build(run, spec, facts, engine).await
 }
 
 /// A cluster's nodes pull from a registry: without one, a build would be in vain.
@@ -58,7 +86,7 @@ fn check_registry(run: &Run<'_>, target: Target<'_>) -> Result<(), StageError> {
 }
 
 /// Builds the image of the commit, or finds the one an earlier run built.
-pub(super) async fn build(
+async fn build(
     run: &Run<'_>,
     spec: &DeploymentSpec,
     facts: &Facts,
@@ -123,14 +151,9 @@ fn build_request(
 
 /// The credential for the registry images are pushed to, if one is configured.
 async fn registry_auth(run: &Run<'_>) -> Result<Option<RegistryAuth>, StageError> {
-    let docker = &run.tools.settings.docker;
-    let (Some(registry), Some(name)) = (&docker.push_to, &docker.push_credential) else { return Ok(None) };
-    let name: CredentialName = name.parse().map_err(|_| StageError::Refused {
-        code: "credential_not_found",
-        reason: "the setting `docker.push_credential` is not the name of a credential".to_owned(),
-        hint: "Correct the setting and restart Slipway.",
-    })?;
-    let server = registry.split('/').next().unwrap_or(registry).to_owned();
-    let (username, password) = stored_credential(run, &name, Some(&server)).await?;
-    Ok(Some(RegistryAuth { server, username: username.unwrap_or_else(|| "slipway".to_owned()), password }))
+    Ok(of_engine(run).await?.map(|credential| RegistryAuth {
+        server: credential.server,
+        username: credential.username,
+        password: credential.password,
+    }))
 }

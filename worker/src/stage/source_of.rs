@@ -4,30 +4,41 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use slipway_common::model::request::token_context;
-use slipway_common::model::{CredentialName, CredentialSource, DeploymentSpec, Facts, Stage};
+use slipway_common::model::{CredentialName, CredentialSource, DeploymentSpec, Facts, Project, Stage};
+use tokio_util::sync::CancellationToken;
 
-use super::{Run, StageError, required};
+use super::{Run, StageError, Tools, required};
 use crate::failpoint::{self, Place};
 use crate::git::{BranchName, Credential, Mirror, Snapshot};
 use crate::template::{self, Plan};
 
 /// The repository's mirror and the credential for its host.
 #[derive(Debug)]
-pub(super) struct Source {
-    pub(super) mirror: Arc<Mirror>,
-    pub(super) credential: Option<Credential>,
+pub(crate) struct Source {
+    pub(crate) mirror: Arc<Mirror>,
+    pub(crate) credential: Option<Credential>,
 }
 
 impl Source {
     /// Opens the mirror and the credential.
     pub(super) async fn open(run: &Run<'_>, spec: &DeploymentSpec) -> Result<Self, StageError> {
-        let credential = credential(run, spec).await?;
-        let mirror = run.tools.mirrors.open(&spec.repository, run.cancel).await?;
+        Self::of_project(run.tools, &run.message.project, spec, run.cancel).await
+    }
+
+    /// Opens the mirror and the credential of a project, for as long as `cancel` lets it be used.
+    pub(crate) async fn of_project(
+        tools: &Tools,
+        project: &Project,
+        spec: &DeploymentSpec,
+        cancel: &CancellationToken,
+    ) -> Result<Self, StageError> {
+        let credential = credential(tools, project, spec).await?;
+        let mirror = tools.mirrors.open(&spec.repository, cancel).await?;
         Ok(Self { mirror, credential })
     }
 
     /// The tree of a commit, fetched if need be.
-    pub(super) async fn tree(&self, revision: &str, branch: Option<&str>) -> Result<Snapshot, StageError> {
+    pub(crate) async fn tree(&self, revision: &str, branch: Option<&str>) -> Result<Snapshot, StageError> {
         let branch = branch.and_then(|branch| BranchName::parse(branch).ok());
         self.mirror.fetch(revision, branch.as_ref(), self.credential.as_ref()).await?;
         Ok(self.mirror.snapshot(revision).await?)
@@ -54,27 +65,40 @@ pub(super) fn build_revision(facts: &Facts) -> Result<(String, Option<String>), 
     Ok((commit.revision.clone(), commit.branch.clone()))
 }
 
-async fn credential(run: &Run<'_>, spec: &DeploymentSpec) -> Result<Option<Credential>, StageError> {
+async fn credential(
+    tools: &Tools,
+    project: &Project,
+    spec: &DeploymentSpec,
+) -> Result<Option<Credential>, StageError> {
+    Ok(match secret_of(tools, project, spec).await? {
+        None => None,
+        Some((None, secret)) => Some(Credential::token(secret)?),
+        Some((Some(username), secret)) => Some(Credential::new(username, secret)?),
+    })
+}
+
+/// The secret with which a project's host is used, with the user name it goes with, if it has one.
+pub(crate) async fn secret_of(
+    tools: &Tools,
+    project: &Project,
+    spec: &DeploymentSpec,
+) -> Result<Option<(Option<String>, SecretString)>, StageError> {
     match &spec.credential {
         None => Ok(None),
         Some(CredentialSource::Inline(sealed)) => {
-            let place = token_context(&run.message.project);
-            let token = run.tools.sealer.open(&place, sealed).map_err(StageError::Secret)?;
-            Ok(Some(Credential::token(token)?))
+            let place = token_context(project);
+            let token = tools.sealer.open(&place, sealed).map_err(StageError::Secret)?;
+            Ok(Some((None, token)))
         }
-        Some(CredentialSource::Named(name)) => {
-            let (username, secret) = stored_credential(run, name, Some(&host_of(spec))).await?;
-            Ok(Some(match username {
-                Some(username) => Credential::new(username, secret)?,
-                None => Credential::token(secret)?,
-            }))
-        }
+        Some(CredentialSource::Named(name)) => stored(tools, name, Some(&host_of(spec))).await.map(Some),
     }
 }
 
+/// The repository's host, with its port, as credentials name it.
 fn host_of(spec: &DeploymentSpec) -> String {
     let origin = spec.repository.origin();
-    origin.split_once("://").map_or(origin.clone(), |(_, host)| host.to_owned())
+    let host = origin.split_once("://").map_or(origin.as_str(), |(_, host)| host);
+    host.trim_end_matches('/').to_owned()
 }
 
 /// A stored credential; it is only ever handed to the host it was stored for.
@@ -83,7 +107,15 @@ pub(super) async fn stored_credential(
     name: &CredentialName,
     host: Option<&str>,
 ) -> Result<(Option<String>, SecretString), StageError> {
-    let read = run.tools.backend.store.credential(name);
+    stored(run.tools, name, host).await
+}
+
+async fn stored(
+    tools: &Tools,
+    name: &CredentialName,
+    host: Option<&str>,
+) -> Result<(Option<String>, SecretString), StageError> {
+    let read = tools.backend.store.credential(name);
     let stored = failpoint::around(Place::CredentialRead, read).await.map_err(StageError::Store)?;
     let stored = stored.ok_or_else(|| StageError::Refused {
         code: "credential_not_found",
@@ -100,6 +132,52 @@ pub(super) async fn stored_credential(
         });
     }
     let secret =
-        run.tools.sealer.open(&format!("credential/{name}"), &stored.secret).map_err(StageError::Secret)?;
+        tools.sealer.open(&format!("credential/{name}"), &stored.secret).map_err(StageError::Secret)?;
     Ok((stored.username, secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+    use slipway_common::contract::sample;
+    use slipway_common::record::{Record, StoredCredential};
+
+    use super::*;
+    use crate::testing::Installation;
+
+    #[tokio::test]
+    async fn a_credential_is_handed_to_the_host_it_was_stored_for_and_to_no_other() {
+        let installation = Installation::open();
+        let tools = installation.tools();
+        let name: CredentialName = "forge".parse().unwrap();
+        let spec = DeploymentSpec {
+            credential: Some(CredentialSource::Named(name.clone())),
+            ..sample::spec("shop")
+        };
+        let project = Project::of(&spec.repository);
+        for (host, is_given) in [
+            (None, true),
+            (Some("git.example.com"), true),
+            (Some("git.example.com:8443"), false),
+            (Some("example.com"), false),
+        ] {
+            let secret = tools.sealer.seal("credential/forge", &SecretString::from("s3cret")).unwrap();
+            let credential = StoredCredential {
+                name: name.clone(),
+                username: None,
+                host: host.map(str::to_owned),
+                secret,
+                updated_at: jiff::Timestamp::now(),
+            };
+            installation.backend.record(&Record::CredentialStored(credential)).await.unwrap();
+            match secret_of(&tools, &project, &spec).await {
+                Ok(found) => {
+                    let (username, secret) = found.unwrap();
+                    assert_eq!((username, secret.expose_secret()), (None, "s3cret"));
+                    assert!(is_given, "{host:?}");
+                }
+                Err(error) => assert!(!is_given, "{host:?}: {error}"),
+            }
+        }
+    }
 }

@@ -97,6 +97,7 @@ pub(crate) async fn take_out_of_service(
         user,
         accepted_at: ticket.at,
         request: None,
+        trigger: None,
         kind: JobKind::Stop { target: deployment.target.clone() },
     };
     submit(backend, &message).await?;

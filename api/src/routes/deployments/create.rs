@@ -119,6 +119,7 @@ pub(crate) fn deploy_message(
         user,
         accepted_at: ticket.at,
         request: ticket.request.clone(),
+        trigger: None,
         kind: JobKind::Deploy { spec: Box::new(spec), facts },
     }
 }

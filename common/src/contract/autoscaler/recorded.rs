@@ -140,6 +140,10 @@ fn replay(ledger: &[(Offset, Record)]) -> Vec<Entry> {
             | Record::CredentialDeleted { .. }
             | Record::TokenCreated(_)
             | Record::TokenRevoked { .. }
+            | Record::ProjectStored(_)
+            | Record::ProjectDeleted { .. }
+            | Record::DeliveryReceived(_)
+            | Record::HeadsSeen { .. }
             | Record::JobBuried(_)
             | Record::JobUnburied { .. } => {}
         }

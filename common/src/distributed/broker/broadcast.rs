@@ -1,8 +1,9 @@
 //! Broadcasts: messages for whoever listens at this moment.
 //!
-//! None of them is kept and none may hold up a job. So they have channels of their own, wait for no connection, and are
-//! neither persistent nor acknowledged by those who hear them. They are confirmed all the same: an answer costs little,
-//! and without it they would pile up in front of the jobs' publications while the broker does not read.
+//! None of them is kept and none may hold up a job. So they have channels apart from those of jobs, wait for no
+//! connection, and are neither persistent nor acknowledged by those who hear them. They are confirmed all the same: an
+//! answer costs little, and without it they would pile up in front of the jobs' publications while the broker does not
+//! read.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Most publications in flight; far below the broker's limit of channels (2047).
 pub(super) const LANES_MAX: usize = 128;
-/// Most broadcasts in flight.
+/// Most broadcasts and announcements in flight.
 pub(super) const BROADCAST_LANES_MAX: usize = 4;
 
 /// The channels of one epoch.

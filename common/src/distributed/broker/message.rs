@@ -17,7 +17,7 @@ const DELIVERY_COUNT: &str = "x-delivery-count";
 /// Set by streams on every delivery.
 const STREAM_OFFSET: &str = "x-stream-offset";
 /// `delivery_mode` of messages that survive the broker.
-const PERSISTENT: u8 = 2;
+pub(super) const PERSISTENT: u8 = 2;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

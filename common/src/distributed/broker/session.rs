@@ -29,7 +29,7 @@ pub(super) struct Session {
     pub(super) consuming: Line,
     /// Channels for publications.
     pub(super) lanes: Lanes,
-    /// Channels for broadcasts, so that these never take one that a job waits for.
+    /// Channels for broadcasts and announcements, so that these never take one that a job waits for.
     pub(super) broadcasts: Lanes,
     ended: CancellationToken,
     reason: Mutex<Option<String>>,

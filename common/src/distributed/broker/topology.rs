@@ -86,6 +86,9 @@ pub(crate) enum Exchange {
     /// Metric events, to everyone who listens: a fanout, without keys. With nobody there they are gone at once, and
     /// nothing fills up. Durable, so that others may publish after a restart of the broker before one of us connects.
     Metrics,
+    /// Results of deployments, for other services: a topic, whose keys they bind queues of their own to. Without a queue
+    /// a message is gone.
+    Events,
 }
 
 /// What a queue holds.
@@ -144,6 +147,7 @@ impl Topology {
             Exchange::Intake => format!("{}.intake", self.prefix),
             Exchange::Jobs => format!("{}.jobs", self.prefix),
             Exchange::Metrics => format!("{}.metrics", self.prefix),
+            Exchange::Events => format!("{}.events", self.prefix),
         }
     }
 
@@ -210,6 +214,7 @@ impl Topology {
             (Exchange::Intake, ExchangeKind::Topic),
             (Exchange::Jobs, ExchangeKind::Direct),
             (Exchange::Metrics, ExchangeKind::Fanout),
+            (Exchange::Events, ExchangeKind::Topic),
         ] {
             declarer.exchange(&self.exchange(exchange), kind).await?;
         }

@@ -150,6 +150,10 @@ impl RedisStore {
                     | Record::AutoscalerStored(_)
                     | Record::AutoscalerDeleted { .. }
                     | Record::ReplicasWished(_)
+                    | Record::ProjectStored(_)
+                    | Record::ProjectDeleted { .. }
+                    | Record::DeliveryReceived(_)
+                    | Record::HeadsSeen { .. }
                     | Record::JobBuried(_)
                     | Record::JobUnburied { .. } => {
                         desk.take(record)?;
@@ -246,6 +250,10 @@ fn event_of(record: &Record) -> Option<&Event> {
         | Record::AutoscalerStored(_)
         | Record::AutoscalerDeleted { .. }
         | Record::ReplicasWished(_)
+        | Record::ProjectStored(_)
+        | Record::ProjectDeleted { .. }
+        | Record::DeliveryReceived(_)
+        | Record::HeadsSeen { .. }
         | Record::JobBuried(_)
         | Record::JobUnburied { .. } => None,
     }

@@ -233,6 +233,13 @@ impl Desk {
 
     /// Folds an event ahead of the ledger; answers its number.
     pub(super) fn fold(&mut self, event: &Event, keep: Duration) -> Result<u64, StoreError> {
+        let number = self.append(event, keep)?;
+        self.move_head(event, false)?;
+        Ok(number)
+    }
+
+    /// Folds an event at the end of its history; answers its number.
+    fn append(&mut self, event: &Event, keep: Duration) -> Result<u64, StoreError> {
         let sheet = self.sheet(event.deployment)?;
         sheet.fold(event)?;
         let number = sheet.count;
@@ -250,18 +257,28 @@ impl Desk {
             Known::Folded(number) if number <= sheet.confirmed => return Ok(Step::Taken),
             Known::Folded(number) if number == sheet.confirmed + 1 => {
                 self.confirm(event.deployment, number)?;
+                self.move_head(event, false)?;
                 return Ok(Step::Taken);
             }
             Known::Folded(_) => return Ok(Step::OutOfOrder),
             Known::New if sheet.count > sheet.confirmed => return Ok(Step::OutOfOrder),
             Known::New => {}
         }
-        match self.fold(event, keep) {
-            Ok(number) => self.confirm(event.deployment, number)?,
-            Err(error) if is_refusal(&error) => self.refuse(event),
+        match self.append(event, keep) {
+            Ok(number) => {
+                self.confirm(event.deployment, number)?;
+                self.move_head(event, false)?;
+            }
+            Err(error) if is_refusal(&error) => self.refuse(event)?,
             Err(error) => return Err(error),
         }
         Ok(Step::Taken)
+    }
+
+    /// Takes what the event says of a ref, if it does.
+    fn move_head(&mut self, event: &Event, is_refused: bool) -> Result<(), StoreError> {
+        self.entries.extend(plan::head(event, is_refused)?);
+        Ok(())
     }
 
     fn confirm(&mut self, id: DeploymentId, count: u64) -> Result<(), StoreError> {
@@ -273,10 +290,11 @@ impl Desk {
         Ok(())
     }
 
-    fn refuse(&mut self, event: &Event) {
+    fn refuse(&mut self, event: &Event) -> Result<(), StoreError> {
         let after = self.sheets.get(&event.deployment).map_or(0, |sheet| sheet.confirmed);
         self.known.insert(event.id, Known::Refused(after));
         self.refused.push((event.id, after));
+        self.move_head(event, true)
     }
 
     /// Puts a history in order: what the ledger has confirmed, then `event`, then the rest as far as it is legal.
@@ -301,12 +319,13 @@ impl Desk {
                 self.confirm(event.deployment, number)?;
                 self.known.insert(event.id, Known::Folded(number));
                 self.restore_reservation(event, keep)?;
+                self.move_head(event, false)?;
             }
             Err(error) if is_refusal(&error) => {
                 if history.iter().any(|other| other.id == event.id) {
                     sheet.dropped.push(event.id);
                 }
-                self.refuse(event);
+                self.refuse(event)?;
             }
             Err(error) => return Err(error),
         }

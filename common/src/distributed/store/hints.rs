@@ -8,8 +8,10 @@ use redis::aio::PubSub;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use crate::agenda::List;
 use crate::distributed::redis::Redis;
 use crate::model::DeploymentId;
+use crate::projects;
 use crate::record::Record;
 use crate::store::Change;
 
@@ -25,11 +27,18 @@ const PING_LIMIT: Duration = Duration::from_secs(2);
 pub(super) struct Hints {
     changes: broadcast::Sender<Change>,
     nudge: Notify,
+    sweeps: Notify,
+    reports: Notify,
 }
 
 impl Default for Hints {
     fn default() -> Self {
-        Self { changes: broadcast::Sender::new(CHANGES_KEPT), nudge: Notify::new() }
+        Self {
+            changes: broadcast::Sender::new(CHANGES_KEPT),
+            nudge: Notify::new(),
+            sweeps: Notify::new(),
+            reports: Notify::new(),
+        }
     }
 }
 
@@ -41,6 +50,9 @@ impl Hints {
 
     /// The change that a record makes, if anybody may wait for it.
     pub(super) fn recorded(&self, record: &Record) {
+        if projects::due_by(record).is_some() {
+            self.agenda_due(List::Sweeps);
+        }
         match record {
             Record::Event(event) => self.changed(Change::Event(event.deployment)),
             Record::CredentialStored(_)
@@ -50,6 +62,10 @@ impl Hints {
             | Record::AutoscalerStored(_)
             | Record::AutoscalerDeleted { .. }
             | Record::ReplicasWished(_)
+            | Record::ProjectStored(_)
+            | Record::ProjectDeleted { .. }
+            | Record::DeliveryReceived(_)
+            | Record::HeadsSeen { .. }
             | Record::JobBuried(_)
             | Record::JobUnburied { .. } => {}
         }
@@ -69,6 +85,23 @@ impl Hints {
         self.nudge.notified().await;
     }
 
+    fn agenda(&self, list: List) -> &Notify {
+        match list {
+            List::Sweeps => &self.sweeps,
+            List::Reports => &self.reports,
+        }
+    }
+
+    /// An entry of the list may have become due.
+    pub(super) fn agenda_due(&self, list: List) {
+        self.agenda(list).notify_one();
+    }
+
+    /// Resolves when an entry of the list may have become due, since this was asked last.
+    pub(super) async fn next_due(&self, list: List) {
+        self.agenda(list).notified().await;
+    }
+
     fn heard(&self, message: &str) {
         let mut words = message.split(' ');
         let id = |word: Option<&str>| word.and_then(|word| word.parse::<DeploymentId>().ok());
@@ -81,6 +114,12 @@ impl Hints {
                 }
             }
             Some("n") => self.nudge(),
+            Some("a") => {
+                let name = words.next();
+                let named =
+                    [List::Sweeps, List::Reports].into_iter().find(|list| Some(list.as_str()) == name);
+                named.into_iter().for_each(|list| self.agenda_due(list));
+            }
             // Somebody else's message.
             Some(_) | None => {}
         }

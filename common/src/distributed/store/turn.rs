@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use redis::Value;
 
 use super::scripts::{FINISH, PROJECT, RESIGN};
@@ -50,12 +51,14 @@ impl RedisStore {
         drop(self.redis.script(&RESIGN, &[self.redis.key("")], holder).await);
     }
 
-    /// The projection called `epoch` is complete up to `projected`; `false` when it is another one by now.
+    /// The projection called `epoch` is complete up to `projected`; `false` when it is another one by now. Every
+    /// registered project is looked at then.
     ///
     /// # Errors
     /// When Redis cannot be used.
     pub(crate) async fn finish(&self, epoch: &str, projected: u64) -> Result<bool, StoreError> {
-        Ok(self.redis.ask(&FINISH, &[self.redis.key("")], (epoch, projected)).await?)
+        let args = (epoch, projected, codec::micros(Timestamp::now()));
+        Ok(self.redis.ask(&FINISH, &[self.redis.key("")], args).await?)
     }
 
     /// Declares the projection void, so that the projector makes it anew.

@@ -30,9 +30,10 @@ async fn a_database_of_the_first_version_is_brought_up_to_date() {
     drop(connection);
 
     let embedded = open(folder.path(), |_| {});
-    assert_eq!(number(&embedded, "PRAGMA user_version").await, 2);
+    assert_eq!(number(&embedded, "PRAGMA user_version").await, 3);
     let backend = embedded.backend();
     assert!(backend.autoscalers.all().await.unwrap().is_empty());
+    assert_eq!(backend.projects.count().await.unwrap(), 0);
     let entry = store(&backend, &place("shop")).await;
     assert_eq!(embedded.rebuild().await.unwrap(), 3, "what the ledger had is there");
     assert_eq!(everything(&backend).await.total, 1);

@@ -1,6 +1,7 @@
 //! Resolution: every field parsed, every default filled in, every secret sealed, every error named by its field.
 
 mod cluster;
+mod pipeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +9,7 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{CLUSTER_TOKEN_MAX_BYTES, cluster_token_context};
+pub use pipeline::{PIPELINE_JOB_MAX_BYTES, PIPELINE_TIMEOUT_MAX_S};
 
 use super::{DeploymentRequest, HealthRequest, ResourceRequest, SupportRequest};
 use crate::model::{
@@ -141,6 +143,11 @@ impl DeploymentRequest {
         let supports = seal_supports(&self.supports, &place, context, errors);
         let hostnames = hostnames(&self.hostnames, target.as_ref(), context, errors);
         let credential = self.credential(project, context, errors);
+        let pipeline = pipeline::resolve(self.pipeline.as_ref(), build, errors);
+        let pull_credential = match &self.pull_credential {
+            Some(name) => errors.take("pull_credential", name.parse()),
+            None => None,
+        };
         let cluster_token = cluster::token(self.cluster.as_ref(), project, target.as_ref(), context, errors);
         let health = health(self.health.as_ref(), context.limits, errors);
         let resources = resources(self.resources.as_ref(), context.limits, errors);
@@ -157,6 +164,8 @@ impl DeploymentRequest {
             hostnames,
             image: image?,
             build,
+            pipeline,
+            pull_credential,
             commit: self.commit.unwrap_or_default(),
             credential,
             cluster_token,
@@ -211,8 +220,10 @@ impl DeploymentRequest {
         errors.check("build", !(builds && with_image), || {
             "an `image` is run as it is; leave `build` out or set it to `none`".to_owned()
         });
-        errors.check("build", build != BuildMode::Gitlab, || {
-            "`gitlab` is not supported by this version; use `docker` or `auto`".to_owned()
+        let may_ask = self.credential.is_some() || self.repository_token.is_some();
+        errors.check("build", build != BuildMode::Gitlab || with_image || may_ask, || {
+            "`gitlab` needs `credential` or `repository_token`: without one GitLab cannot be asked for the pipeline"
+                .to_owned()
         });
     }
 
@@ -246,20 +257,24 @@ impl DeploymentRequest {
 
 /// Collects what is wrong with a request.
 #[derive(Debug, Default)]
-struct Errors(Vec<InvalidField>);
+pub(crate) struct Errors(pub(crate) Vec<InvalidField>);
 
 impl Errors {
-    fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
+    pub(crate) fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
         self.0.push(InvalidField { field: field.into(), reason: reason.into() });
     }
 
-    fn check(&mut self, field: impl Into<String>, holds: bool, reason: impl FnOnce() -> String) {
+    pub(crate) fn check(&mut self, field: impl Into<String>, holds: bool, reason: impl FnOnce() -> String) {
         if !holds {
             self.add(field, reason());
         }
     }
 
-    fn take<T, E: std::fmt::Display>(&mut self, field: impl Into<String>, result: Result<T, E>) -> Option<T> {
+    pub(crate) fn take<T, E: std::fmt::Display>(
+        &mut self,
+        field: impl Into<String>,
+        result: Result<T, E>,
+    ) -> Option<T> {
         result.map_err(|error| self.add(field, error.to_string())).ok()
     }
 }

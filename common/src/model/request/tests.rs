@@ -3,12 +3,13 @@
 use secrecy::ExposeSecret as _;
 
 use super::{
-    CLUSTER_TOKEN_MAX_BYTES, ClusterRequest, DeploymentRequest, HealthRequest, InvalidField, RequestLimits,
-    ResolveContext, ResourceRequest, SupportRequest, cluster_token_context, env_context, token_context,
+    CLUSTER_TOKEN_MAX_BYTES, ClusterRequest, DeploymentRequest, HealthRequest, InvalidField,
+    PIPELINE_JOB_MAX_BYTES, PIPELINE_TIMEOUT_MAX_S, PipelineRequest, RequestLimits, ResolveContext,
+    ResourceRequest, SupportRequest, cluster_token_context, env_context, token_context,
 };
 use crate::model::{
-    AddressPolicy, BuildMode, CommitMode, CredentialSource, DeploymentSpec, HealthSpec, Project, Reference,
-    ResourceSpec, ServerAddress, TargetName,
+    AddressPolicy, BuildMode, CommitMode, CredentialSource, DeploymentSpec, HealthSpec, PipelineSpec,
+    Project, Reference, ResourceSpec, ServerAddress, TargetName,
 };
 use crate::secrets::{KEY_LENGTH_BYTES, Sealer, SecretText};
 
@@ -133,7 +134,7 @@ fn what_is_given_is_taken_over() {
 #[test]
 fn every_simple_field_is_named_when_refused() {
     type Change = fn(&mut DeploymentRequest);
-    let cases: [(&str, Change); 22] = [
+    let cases: [(&str, Change); 24] = [
         ("repository_url", |r| r.repository_url = "ext::sh -c id".to_owned()),
         ("repository_url", |r| r.repository_url = "http://git.example.com/team/shop".to_owned()),
         ("branch", |r| r.branch = text("../x")),
@@ -149,6 +150,10 @@ fn every_simple_field_is_named_when_refused() {
         ("build", |r| r.build = Some(BuildMode::None)),
         ("build", |r| (r.build, r.image) = (Some(BuildMode::Docker), text("redis"))),
         ("build", |r| r.build = Some(BuildMode::Gitlab)),
+        ("build", |r| {
+            (r.build, r.image, r.credential) = (Some(BuildMode::Gitlab), text("redis"), text("forge"));
+        }),
+        ("pull_credential", |r| r.pull_credential = text("../../etc")),
         ("credential", |r| r.credential = text("../../etc")),
         ("credential", |r| (r.credential, r.repository_token) = (text("a"), Some("t".to_owned().into()))),
         ("repository_token", |r| r.repository_token = Some(String::new().into())),
@@ -190,6 +195,42 @@ fn every_health_and_resource_limit_holds() {
     assert_eq!(refused(resources(None, Some(4_001), None)), ["resources.cpu_millis"]);
     assert_eq!(refused(resources(None, None, Some(0))), ["resources.pids"]);
     assert_eq!(refused(resources(None, None, Some(1_001))), ["resources.pids"]);
+}
+
+#[test]
+fn a_pipeline_builds_with_a_credential_and_within_limits() {
+    let by_pipeline = |pipeline: PipelineRequest| {
+        move |r: &mut DeploymentRequest| {
+            (r.build, r.credential, r.pipeline) = (Some(BuildMode::Gitlab), text("forge"), Some(pipeline));
+        }
+    };
+    let full = PipelineRequest {
+        image: text("registry.example.com:5050/group/shop"),
+        job: text("image"),
+        timeout_s: Some(PIPELINE_TIMEOUT_MAX_S),
+    };
+    let spec = accepted(by_pipeline(full));
+    assert_eq!(spec.build, BuildMode::Gitlab);
+    assert_eq!((spec.pipeline.job.as_deref(), spec.pipeline.timeout_s), (Some("image"), Some(86_400)));
+    assert_eq!(spec.pipeline.image.unwrap().as_str(), "registry.example.com:5050/group/shop");
+    let by_token = accepted(|r| {
+        (r.build, r.repository_token) = (Some(BuildMode::Gitlab), Some("t".to_owned().into()));
+    });
+    assert_eq!(by_token.pipeline, PipelineSpec::default());
+    let digest = format!("group/shop@sha256:{}", "a".repeat(64));
+    for image in ["group/shop:latest", "Group/Shop", "", &digest] {
+        let pipeline = PipelineRequest { image: text(image), ..PipelineRequest::default() };
+        assert_eq!(refused(by_pipeline(pipeline)), ["pipeline.image"], "{image}");
+    }
+    for job in ["", "a\nb", &"x".repeat(PIPELINE_JOB_MAX_BYTES + 1)] {
+        let pipeline = PipelineRequest { job: text(job), ..PipelineRequest::default() };
+        assert_eq!(refused(by_pipeline(pipeline)), ["pipeline.job"]);
+    }
+    for timeout_s in [0, PIPELINE_TIMEOUT_MAX_S + 1] {
+        let pipeline = PipelineRequest { timeout_s: Some(timeout_s), ..PipelineRequest::default() };
+        assert_eq!(refused(by_pipeline(pipeline)), ["pipeline.timeout_s"]);
+    }
+    assert_eq!(refused(|r| r.pipeline = Some(PipelineRequest::default())), ["pipeline"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use slipway_common::model::{DeploymentSpec, Facts, InventoryFact, ResourceSpec, Stage};
 use slipway_common::store::Reservation;
 
+use super::super::pull::{engine_auth, pull_credentials};
 use super::super::turn::in_turn;
 use super::super::{Run, StageError, StageResult, build, required};
 use super::{open_env, size_for};
@@ -32,13 +33,13 @@ pub(super) async fn perform(
         }
         Err(error) => error,
     };
-    let built_here = spec.image.is_none() && matches!(error, StageError::Docker(_));
-    if !built_here || docker::is_present(&engine, &image.digest).await? {
+    let comes_again = spec.image.is_none() && matches!(error, StageError::Docker(_));
+    if !comes_again || docker::is_present(&engine, &image.digest).await? {
         return Err(error);
     }
     // Another environment's worker, or a person, has removed old images since the build.
-    run.say("The image was removed from the engine meanwhile; building it again");
-    let image = build::build(run, spec, facts, &engine).await?;
+    run.say("The image was removed from the engine meanwhile; it is made again");
+    let image = build::again(run, spec, facts, &engine).await?;
     let inventory = put_in_service(run, spec, facts, &engine, &image.digest).await?;
     Ok(StageResult::of(Facts { image: Some(image), inventory: Some(inventory), ..Facts::default() }))
 }
@@ -86,7 +87,7 @@ async fn put_in_service(
     .await?;
     let objects = applied.replicas.into_iter().map(|replica| replica.name).collect();
     let url = format!("http://{}:{gateway_port}", run.tools.settings.docker.gateway_host);
-    prune_images(run, engine).await;
+    prune_images(run, engine, facts).await;
     Ok(InventoryFact { url: Some(url), gateway_port: Some(gateway_port), namespace: None, objects })
 }
 
@@ -136,10 +137,14 @@ fn resources(spec: &ResourceSpec) -> Resources {
 
 async fn supports(run: &Run<'_>, spec: &DeploymentSpec, engine: &Engine) -> Result<Vec<Support>, StageError> {
     let mut supports = Vec::with_capacity(spec.supports.len());
+    let credentials =
+        if spec.supports.is_empty() { Vec::new() } else { pull_credentials(run, spec, None).await? };
     for support in &spec.supports {
+        let image = support.image.as_str();
+        let auth = engine_auth(&credentials, image);
         supports.push(Support {
             name: support.name.to_string(),
-            image_id: docker::ensure_image(engine, support.image.as_str(), None, run.journal).await?,
+            image_id: docker::ensure_image(engine, image, auth.as_ref(), run.journal).await?,
             port: support.port,
             env: open_env(run, &support.env)?,
             resources: resources(&ResourceSpec::default()),
@@ -199,9 +204,17 @@ async fn claim_port(run: &Run<'_>, port: u16) -> Result<PortClaim, StageError> {
 }
 
 /// Old images are only a matter of disk space: failing to remove them fails nothing.
-async fn prune_images(run: &Run<'_>, engine: &Engine) {
-    let keep = run.tools.settings.docker.images_keep;
-    if let Err(error) = docker::prune_images(engine, run.message.project.slug.as_str(), keep).await {
-        tracing::warn!(project = %run.message.project.slug, %error, "old images could not be removed");
+async fn prune_images(run: &Run<'_>, engine: &Engine, facts: &Facts) {
+    let (project, keep) = (&run.message.project.slug, run.tools.settings.docker.images_keep);
+    let pulled = facts.image.as_ref().filter(|image| !image.reused).and_then(|image| image.pushed.as_deref());
+    let pruned = async {
+        docker::prune_images(engine, project.as_str(), keep).await?;
+        match pulled.and_then(|name| name.split_once('@')) {
+            Some((repository, _)) => docker::prune_pulled(engine, repository, keep).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    if let Err(error) = pruned.await {
+        tracing::warn!(%project, %error, "old images could not be removed");
     }
 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use slipway_common::model::request::cluster_token_context;
 use slipway_common::model::{
-    CredentialName, Deployment, DeploymentId, DeploymentSpec, Facts, ImageFact, InventoryFact, JobKind,
-    Stage, SupportSpec,
+    Deployment, DeploymentId, DeploymentSpec, Facts, ImageFact, InventoryFact, JobKind, Stage, SupportSpec,
 };
 
-use super::super::source_of::stored_credential;
+use super::super::pull::{for_server, pull_credentials};
 use super::super::{Outcome, Run, StageError, StageResult, required, stop};
 use super::{open_env, size_for};
 use crate::failpoint::{self, Moment, Place};
@@ -29,7 +28,7 @@ pub(super) async fn perform(
     facts: &Facts,
     target: &ClusterTarget,
 ) -> Result<Outcome, StageError> {
-    let wanted = wanted(run, spec, facts, target).await?;
+    let wanted = wanted(run, spec, facts).await?;
     let requested = as_requested(run, spec, target)?;
     let cluster = requested.as_ref().unwrap_or(&target.cluster);
     let place = kubernetes::Place { cluster, ..target.place() };
@@ -108,10 +107,8 @@ pub(in super::super) async fn give_way(run: &Run<'_>, target: &ClusterTarget) ->
         return stop(run, target).await.map(|_| ());
     };
     run.say(&format!("Putting back the deployment in service, {}", previous.id));
-    let wanted = Wanted {
-        deployment: previous.id.to_string(),
-        ..wanted(run, &previous.spec, &previous.facts, target).await?
-    };
+    let wanted =
+        Wanted { deployment: previous.id.to_string(), ..wanted(run, &previous.spec, &previous.facts).await? };
     Ok(put(target.place(), &wanted, run.journal).await?)
 }
 
@@ -144,21 +141,20 @@ fn bare(run: &Run<'_>) -> Wanted {
     }
 }
 
-async fn wanted(
-    run: &Run<'_>,
-    spec: &DeploymentSpec,
-    facts: &Facts,
-    target: &ClusterTarget,
-) -> Result<Wanted, StageError> {
-    let image = required(facts.image.as_ref(), Stage::Build)?;
-    let pull = pull_credential(run, target).await?;
+async fn wanted(run: &Run<'_>, spec: &DeploymentSpec, facts: &Facts) -> Result<Wanted, StageError> {
+    let image = pullable(required(facts.image.as_ref(), Stage::Build)?)?;
+    let server = registry::server_of(&image);
+    let credentials = pull_credentials(run, spec, server.as_deref()).await?;
     let size = size_for(run, spec).await?;
     let mut supports = Vec::with_capacity(spec.supports.len());
     for support in &spec.supports {
-        supports.push(of_support(run, support, pull.as_ref()).await?);
+        supports.push(of_support(run, support, &credentials).await?);
     }
+    // Nodes are shown one: that of the image's registry, or else whichever there is, for the supports.
+    let own = server.as_deref().and_then(|server| for_server(&credentials, server).cloned());
+    let pull = own.or_else(|| credentials.into_iter().next());
     Ok(Wanted {
-        image: pullable(image)?,
+        image,
         port: port(spec, facts)?,
         replicas: size.replicas,
         is_scaled: size.is_scaled,
@@ -175,8 +171,10 @@ async fn wanted(
 async fn of_support(
     run: &Run<'_>,
     support: &SupportSpec,
-    pull: Option<&PullCredential>,
+    credentials: &[PullCredential],
 ) -> Result<Support, StageError> {
+    let server = registry::server_of(support.image.as_str());
+    let pull = server.and_then(|server| for_server(credentials, &server));
     Ok(Support {
         name: support.name.to_string(),
         image: registry::resolve(&support.image, pull).await?.by_digest,
@@ -225,28 +223,6 @@ fn port(spec: &DeploymentSpec, facts: &Facts) -> Result<u16, StageError> {
         code: "port_unknown",
         reason: "neither the request nor the image says which port the application listens on".to_owned(),
         hint: "Give `port` in the request, or add one EXPOSE to the Dockerfile.",
-    })
-}
-
-/// The credential nodes pull with, if the target has one.
-pub(in super::super) async fn pull_credential(
-    run: &Run<'_>,
-    target: &ClusterTarget,
-) -> Result<Option<PullCredential>, StageError> {
-    let Some(name) = &target.cluster.settings().pull_credential else { return Ok(None) };
-    let server = bound_host(run, name).await?;
-    let (username, password) = stored_credential(run, name, Some(&server)).await?;
-    let username = username.unwrap_or_else(|| "slipway".to_owned());
-    Ok(Some(PullCredential { server, username, password }))
-}
-
-/// The host a credential is bound to: a cluster is told for which registry a password is.
-async fn bound_host(run: &Run<'_>, name: &CredentialName) -> Result<String, StageError> {
-    let stored = run.tools.backend.store.credential(name).await.map_err(StageError::Store)?;
-    stored.and_then(|stored| stored.host).ok_or_else(|| StageError::Refused {
-        code: "credential_without_host",
-        reason: format!("the credential `{name}` for pulling images does not exist, or is bound to no host"),
-        hint: "Store it with the registry's host, and retry.",
     })
 }
 

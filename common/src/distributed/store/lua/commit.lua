@@ -1,5 +1,6 @@
--- Writes what a chunk of records came to. ARGV: the plan, JSON. Answers `done`, `conflict` when a deployment has
--- changed since it was read, or `gone` when the projection is another one by now or the chunk is already in it.
+-- Writes what a chunk of records came to. `agenda.lua` comes before it. ARGV: the plan, JSON. Answers `done`, `conflict`
+-- when a deployment has changed since it was read, or `gone` when the projection is another one by now or the chunk is
+-- already in it.
 -- Nothing is written before everything was looked at: a script that fails half-way is not undone.
 local P, plan = KEYS[1], cjson.decode(ARGV[1])
 
@@ -19,6 +20,8 @@ local KINDS = {
   ['s:event'] = 'hash', ['s:known'] = 'hash', ['s:refused'] = 'hash', ['s:job'] = 'hash',
   ['s:credential'] = 'hash', ['s:token'] = 'hash', ['s:token-of'] = 'hash', ['s:hash-of'] = 'hash',
   ['s:autoscaler'] = 'hash', ['s:wish'] = 'hash', ['s:autoscaler:confirmed'] = 'hash', ['s:wish:confirmed'] = 'hash',
+  ['s:project'] = 'hash', ['s:project:confirmed'] = 'hash', ['s:project:ahead'] = 'set', ['s:hook'] = 'hash',
+  ['s:slugs'] = 'zset',
   ['s:all'] = 'zset', ['s:pending'] = 'zset', ['s:seen'] = 'set', ['s:keys'] = 'set', ['s:ordinals'] = 'string',
   ['s:ahead'] = 'string',
   ['dead'] = 'hash', ['dead:at'] = 'zset',
@@ -149,6 +152,87 @@ local function scaled(entry)
   end
 end
 
+-- A project is laid down as its hook's id, what the inbox knows of the hook, and itself, a line each. Its heads end with
+-- it, so that here, too, the last word does not say what is there, and these records are folded twice.
+local LIVE = { projects = P .. 's:project', heads = P .. 's:h:live:' }
+local CONFIRMED = { projects = P .. 's:project:confirmed', heads = P .. 's:h:confirmed:' }
+
+local function hook_of(stored)
+  return stored and string.match(stored, '^([^\n]*)\n') or ''
+end
+
+local function put_project(state, slug, stored)
+  if state == LIVE then
+    local hook = hook_of(redis.call('HGET', state.projects, slug))
+    if redis.call('HGET', P .. 's:hook', hook) == slug then redis.call('HDEL', P .. 's:hook', hook) end
+  end
+  if not stored then
+    redis.call('HDEL', state.projects, slug)
+    if state == LIVE then redis.call('ZREM', P .. 's:slugs', slug) end
+    return
+  end
+  redis.call('HSET', state.projects, slug, stored)
+  if state == LIVE then
+    redis.call('HSET', P .. 's:hook', hook_of(stored), slug)
+    redis.call('ZADD', P .. 's:slugs', 0, slug)
+  end
+end
+
+local function heads_of(state, slug)
+  local key = state.heads .. slug
+  redis.call('SADD', P .. 's:keys', key)
+  return sound(key, 'hash')
+end
+
+local function fold_project(entry, state)
+  local slug = entry.name
+  local is_registered = redis.call('HEXISTS', state.projects, slug) == 1
+  if entry.effect == 'project_stored' then
+    if not is_registered then redis.call('UNLINK', state.heads .. slug) end
+    put_project(state, slug, entry.body)
+  elseif entry.effect == 'project_deleted' then
+    put_project(state, slug, nil)
+    redis.call('UNLINK', state.heads .. slug)
+  elseif is_registered then
+    local heads = heads_of(state, slug)
+    for _, head in ipairs(entry.seen or {}) do redis.call('HSET', heads, head.place, head.body) end
+    for _, place in ipairs(entry.gone or {}) do redis.call('HDEL', heads, place) end
+  end
+end
+
+-- While nothing was applied ahead both are the same, and are led on alike; otherwise all of the confirmed one is taken
+-- over once nothing is ahead any more.
+local function project(entry)
+  local slug = entry.name
+  if not plan.ledger then redis.call('SADD', P .. 's:project:ahead', slug) end
+  if not plan.ledger or redis.call('SREM', P .. 's:project:ahead', slug) == 0 then
+    return fold_project(entry, LIVE)
+  end
+  put_project(LIVE, slug, redis.call('HGET', CONFIRMED.projects, slug) or nil)
+  local heads, confirmed = heads_of(LIVE, slug), heads_of(CONFIRMED, slug)
+  if redis.call('COPY', confirmed, heads, 'REPLACE') == 0 then redis.call('UNLINK', heads) end
+end
+
+-- Notes that a registered project is to be looked at. While the projection is made anew nobody is: all are at its end.
+local function look_at(entry)
+  if plan.quiet or redis.call('HEXISTS', LIVE.projects, entry.name) == 0 then return end
+  note(list_of('sweeps'), entry.name, entry.at)
+  redis.call('PUBLISH', P .. 'changes', 'a sweeps')
+end
+
+-- A delivery leaves nothing but a note. For a while it is known that it was noted ahead, so that the ledger does not
+-- bring it up again.
+local TOLD_MS = 600000
+local function deliver(entry)
+  local told = P .. 'agenda:told:' .. entry.digest
+  if not plan.ledger then
+    redis.call('SET', told, '1', 'PX', TOLD_MS)
+    look_at(entry)
+  elseif redis.call('UNLINK', told) == 0 then
+    look_at(entry)
+  end
+end
+
 local EFFECTS = {
   credential_stored = function(entry) redis.call('HSET', P .. 's:credential', entry.name, entry.body) end,
   credential_deleted = function(entry) redis.call('HDEL', P .. 's:credential', entry.name) end,
@@ -162,6 +246,9 @@ local EFFECTS = {
   autoscaler_stored = scaled,
   autoscaler_deleted = scaled,
   replicas_wished = scaled,
+  project_stored = project,
+  project_deleted = project,
+  heads_moved = project,
   job_buried = function(entry)
     redis.call('HSET', P .. 'dead', entry.name, entry.body)
     redis.call('ZADD', P .. 'dead:at', entry.at, entry.name)
@@ -175,18 +262,25 @@ local EFFECTS = {
 -- The ledger's order decides. What was applied ahead of it is pending until the ledger has come so far, and while
 -- something newer is pending on the same subject, older records have no effect any more.
 local function write_entry(entry)
+  if entry.effect == 'delivery_received' then return deliver(entry) end
   local member = entry.subject .. '\n' .. entry.digest
   if plan.ledger then
-    redis.call('ZREM', P .. 's:pending', member)
+    local was_ahead = redis.call('ZREM', P .. 's:pending', member) == 1
     redis.call('SADD', P .. 's:seen', entry.digest)
     if EFFECTS[entry.effect] == scaled then
       fold_scaled(entry, P .. 's:autoscaler:confirmed', P .. 's:wish:confirmed')
+    elseif EFFECTS[entry.effect] == project then
+      fold_project(entry, CONFIRMED)
     end
     local newer = redis.call('ZRANGEBYLEX', P .. 's:pending', '[' .. entry.subject .. '\n',
       '(' .. entry.subject .. '\11', 'LIMIT', 0, 1)
     if #newer == 0 then EFFECTS[entry.effect](entry) end
+    if entry.effect == 'project_stored' and not was_ahead then look_at(entry) end
   elseif redis.call('SISMEMBER', P .. 's:seen', entry.digest) == 0 then
-    if redis.call('ZADD', P .. 's:pending', 'NX', 0, member) == 1 then EFFECTS[entry.effect](entry) end
+    if redis.call('ZADD', P .. 's:pending', 'NX', 0, member) == 1 then
+      EFFECTS[entry.effect](entry)
+      if entry.effect == 'project_stored' then look_at(entry) end
+    end
   elseif entry.effect == 'job_unburied' then
     EFFECTS[entry.effect](entry)
   else

@@ -17,14 +17,16 @@ if whole and (ready == epoch or text('rebuilding') == epoch) then
 end
 
 local keys = redis.pcall('SMEMBERS', P .. 's:keys')
-local mine = P .. 's:i:'
-for _, key in ipairs(keys) do
-  if string.sub(key, 1, #mine) == mine then redis.call('UNLINK', key) end
+for _, mine in ipairs({ P .. 's:i:', P .. 's:h:' }) do
+  for _, key in ipairs(keys) do
+    if string.sub(key, 1, #mine) == mine then redis.call('UNLINK', key) end
+  end
 end
 for _, name in ipairs({
   'ready', 's:deployment', 's:confirmed', 's:ordinal', 's:state', 's:event', 's:known', 's:refused', 's:job',
   's:credential', 's:token', 's:token-of', 's:hash-of', 's:autoscaler', 's:autoscaler:confirmed', 's:wish',
-  's:wish:confirmed', 's:all', 's:pending', 's:seen', 's:keys', 's:ordinals', 's:ahead', 'dead', 'dead:at',
+  's:wish:confirmed', 's:project', 's:project:confirmed', 's:project:ahead', 's:hook', 's:slugs', 's:all', 's:pending',
+  's:seen', 's:keys', 's:ordinals', 's:ahead', 'dead', 'dead:at',
 }) do
   redis.call('UNLINK', P .. name)
 end

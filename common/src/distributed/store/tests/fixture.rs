@@ -16,7 +16,7 @@ use crate::distributed::RedisSettings;
 use crate::distributed::inquiry::RedisInquiries;
 use crate::distributed::projector::Projector;
 use crate::distributed::redis::Redis;
-use crate::distributed::store::{RedisAutoscalers, RedisStore};
+use crate::distributed::store::{RedisAgenda, RedisAutoscalers, RedisProjects, RedisStore};
 use crate::distributed::testing::{TestRedis, redis};
 use crate::embedded::metric::Audience;
 use crate::ledger::{Ledger, LedgerError, Offset};
@@ -24,6 +24,7 @@ use crate::model::{Event, JobId, JobMessage, WorkerId};
 use crate::queue::{Buried, Claim, JobQueue, QueueDepth, QueueError};
 use crate::record::Record;
 use crate::store::Store;
+use crate::topic::NobodyListens;
 
 /// How long finished things are kept in tests.
 pub(in crate::distributed) const KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -226,6 +227,8 @@ impl Fixture for Installation {
         let (ledger, store) = (Arc::clone(&self.ledger), self.store());
         let inquiries = Arc::new(RedisInquiries::new(store.redis.clone()));
         let autoscalers = Arc::new(RedisAutoscalers::new(store.clone()));
+        let projects = Arc::new(RedisProjects::new(store.clone()));
+        let agenda = Arc::new(RedisAgenda::new(store.clone()));
         Backend {
             queue: Arc::new(Intake(ledger.clone())),
             ledger,
@@ -233,6 +236,9 @@ impl Fixture for Installation {
             inquiries,
             autoscalers,
             metrics: Arc::new(Audience::default()),
+            projects,
+            agenda,
+            topic: Arc::new(NobodyListens),
         }
     }
 

@@ -1,0 +1,91 @@
+//! `slipway project`: registered projects.
+
+mod add;
+mod check;
+mod forge;
+mod remove;
+mod rotate;
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::CommandError;
+use super::deploy::new_key;
+use crate::args::ProjectCommand;
+use crate::client::types::{ProjectView, ProjectsPage};
+use crate::client::{Client, ClientError};
+use crate::exit::Exit;
+use crate::view;
+
+pub(crate) use forge::SetupError;
+
+/// Carries out one of its commands.
+///
+/// # Errors
+/// When the server or the forge cannot be reached or refuses, or a file cannot be read.
+pub(super) async fn run(client: &Client, command: ProjectCommand, json: bool) -> Result<Exit, CommandError> {
+    match command {
+        ProjectCommand::Add(args) => add::run(client, &args, json).await,
+        ProjectCommand::List { limit, cursor } => list(client, limit, cursor, json).await,
+        ProjectCommand::Show { project } => show(client, &project, json).await,
+        ProjectCommand::Sweep { project } => sweep(client, &project, json).await,
+        ProjectCommand::Rotate(args) => rotate::run(client, &args, json).await,
+        ProjectCommand::Remove(args) => remove::run(client, &args, json).await,
+        ProjectCommand::Check { file } => check::run(&file, json),
+    }
+}
+
+async fn list(client: &Client, limit: u32, cursor: Option<String>, json: bool) -> Result<Exit, CommandError> {
+    let mut query = vec![("limit", limit.to_string())];
+    query.extend(cursor.map(|cursor| ("cursor", cursor)));
+    let document: Value = client.get(&["projects"], &query).await?;
+    if json {
+        view::json(&document);
+    } else {
+        let page: ProjectsPage = read(client, document)?;
+        view::project::print_page(&page, jiff::Timestamp::now());
+    }
+    Ok(Exit::Done)
+}
+
+async fn show(client: &Client, project: &str, json: bool) -> Result<Exit, CommandError> {
+    let document: Value = client.get(&["projects", project], &[]).await?;
+    if json {
+        view::json(&document);
+    } else {
+        let project: ProjectView = read(client, document)?;
+        view::project::print(&project, jiff::Timestamp::now());
+    }
+    Ok(Exit::Done)
+}
+
+async fn sweep(client: &Client, project: &str, json: bool) -> Result<Exit, CommandError> {
+    let answer: Value = client.post(&["projects", project, "sweep"], &json!({}), &new_key()).await?;
+    if json {
+        view::json(&answer);
+    } else {
+        view::line(&format!("the branches and tags of {project} are looked at"));
+    }
+    Ok(Exit::Done)
+}
+
+/// What a document says.
+fn read<T: serde::de::DeserializeOwned>(client: &Client, document: Value) -> Result<T, ClientError> {
+    serde_json::from_value(document)
+        .map_err(|error| ClientError::Answer { server: client.server().clone(), reason: error.to_string() })
+}
+
+/// The token of the forge, which is in a variable.
+fn forge_token(variable: &str) -> Result<SecretString, CommandError> {
+    let fail = |reason: String| CommandError::Secret { reason };
+    let text = std::env::var(variable).map_err(|_| {
+        fail(format!(
+            "the variable {variable} is not set; it must hold a token of GitLab with the scope `api`"
+        ))
+    })?;
+    let text = text.trim();
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(fail(format!("the variable {variable} holds no token")));
+    }
+    Ok(SecretString::from(text.to_owned()))
+}
