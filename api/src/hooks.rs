@@ -1,10 +1,10 @@
 //! The hooks of all registered projects, in memory: a delivery is answered while the store is away. They are read anew every
-//! few seconds, and a single one when it is not known.
+//! few seconds, and a single one when it is not known, or when a delivery is not proven by what is known of it.
 
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use slipway_common::model::HookId;
@@ -27,15 +27,44 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOK_TIMEOUT: Duration = Duration::from_millis(400);
 /// Most looks at single hooks per [`LOOKS_PERIOD`]: who guesses ids does not keep the store busy.
 const LOOKS_MAX: u32 = 20;
-/// The time looks are counted over.
+/// Most checks of hooks that are known per [`LOOKS_PERIOD`]; apart from the looks of those who guess.
+const CHECKS_MAX: u32 = 20;
+/// The time looks and checks are counted over.
 const LOOKS_PERIOD: Duration = Duration::from_secs(1);
+/// A hook that is known is checked once in this time: until it is over, what the check found is what counts.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often single hooks were looked for lately.
+/// How often the store was asked lately.
 #[derive(Debug)]
 struct Looks {
     since: Instant,
     count: u32,
 }
+
+impl Looks {
+    fn none(now: Instant) -> Mutex<Self> {
+        Mutex::new(Self { since: now, count: 0 })
+    }
+}
+
+/// The last check of a hook that is known.
+#[derive(Debug, Default)]
+struct Checked {
+    /// When it began.
+    at: Option<Instant>,
+    /// Whether the store answered.
+    is_sure: bool,
+}
+
+impl Checked {
+    /// Whether it is not long ago.
+    fn holds(&self, now: Instant) -> bool {
+        self.at.is_some_and(|at| now.saturating_duration_since(at) < CHECK_EVERY)
+    }
+}
+
+/// Of each hook that was checked lately, its last check.
+type Checks = HashMap<HookId, Arc<tokio::sync::Mutex<Checked>>>;
 
 /// What is known, and what has changed since the last reading began: a reading may not have seen it.
 #[derive(Debug, Default)]
@@ -67,6 +96,9 @@ pub(crate) struct Hooks {
     projects: Arc<dyn Projects>,
     known: RwLock<Known>,
     looks: Mutex<Looks>,
+    checks: Mutex<Looks>,
+    /// The last checks of hooks; those of one hook take turns.
+    checked: Mutex<Checks>,
     /// Whether all hooks could be read when they were to be read last.
     is_current: AtomicBool,
 }
@@ -77,7 +109,9 @@ impl Hooks {
         Self {
             projects,
             known: RwLock::default(),
-            looks: Mutex::new(Looks { since: Instant::now(), count: 0 }),
+            looks: Looks::none(Instant::now()),
+            checks: Looks::none(Instant::now()),
+            checked: Mutex::default(),
             is_current: AtomicBool::new(false),
         }
     }
@@ -90,19 +124,47 @@ impl Hooks {
         }
     }
 
-    /// A hook as the store has it now, as far as it may be asked.
-    pub(crate) async fn look(&self, id: HookId) -> Result<Option<Arc<HookEntry>>, DeliveryRefusal> {
-        if !self.may_look(Instant::now()) {
+    /// Looks for a hook that is not known, as far as the store may be asked.
+    async fn look(&self, id: HookId) -> Result<Option<Arc<HookEntry>>, DeliveryRefusal> {
+        if !may_ask(&self.looks, LOOKS_MAX, Instant::now()) {
             return self.without_a_look();
         }
-        match timeout(LOOK_TIMEOUT, self.projects.hook(id)).await {
-            Ok(Ok(Some(entry))) => Ok(Some(self.put(entry))),
-            Ok(Ok(None)) => Ok(None),
-            Ok(Err(error)) => {
+        let looked = timeout(LOOK_TIMEOUT, self.ask(id)).await;
+        looked.unwrap_or(Err(DeliveryRefusal::Unsure))
+    }
+
+    /// A hook that is known as the store has it now, or had it a moment ago: somebody else may have changed its secrets
+    /// since all were read. Whoever asks again and again is answered from what the last check found, and the store is
+    /// asked no more often for it.
+    pub(crate) async fn check(&self, id: HookId) -> Result<Option<Arc<HookEntry>>, DeliveryRefusal> {
+        let last = Arc::clone(self.checked().entry(id).or_default());
+        let checking = async {
+            // Whoever comes while it is being checked waits for that.
+            let mut last = last.lock().await;
+            let now = Instant::now();
+            if last.holds(now) {
+                return if last.is_sure { Ok(self.known(id)) } else { Err(DeliveryRefusal::Unsure) };
+            }
+            if !may_ask(&self.checks, CHECKS_MAX, now) {
+                return Err(DeliveryRefusal::Unsure);
+            }
+            // Should this be given up, it has failed.
+            *last = Checked { at: Some(now), is_sure: false };
+            let found = self.ask(id).await?;
+            last.is_sure = true;
+            Ok(found)
+        };
+        timeout(LOOK_TIMEOUT, checking).await.unwrap_or(Err(DeliveryRefusal::Unsure))
+    }
+
+    /// Asks the store for a hook.
+    async fn ask(&self, id: HookId) -> Result<Option<Arc<HookEntry>>, DeliveryRefusal> {
+        match self.projects.hook(id).await {
+            Ok(found) => Ok(found.map(|entry| self.put(entry))),
+            Err(error) => {
                 tracing::debug!(error = chain(&error), "a hook cannot be looked for");
                 Err(DeliveryRefusal::Unsure)
             }
-            Err(_) => Err(DeliveryRefusal::Unsure),
         }
     }
 
@@ -111,13 +173,8 @@ impl Hooks {
         if self.is_current.load(Ordering::Relaxed) { Ok(None) } else { Err(DeliveryRefusal::Unsure) }
     }
 
-    fn may_look(&self, now: Instant) -> bool {
-        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(looks.since) >= LOOKS_PERIOD {
-            *looks = Looks { since: now, count: 0 };
-        }
-        looks.count = looks.count.saturating_add(1);
-        looks.count <= LOOKS_MAX
+    fn checked(&self) -> MutexGuard<'_, Checks> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self, id: HookId) -> Option<Arc<HookEntry>> {
@@ -149,6 +206,8 @@ impl Hooks {
         self.is_current.store(read.is_ok(), Ordering::Relaxed);
         let entries = read?.into_iter().map(|entry| (entry.hook.id, Arc::new(entry))).collect();
         self.change().replace(entries);
+        // No more checks are remembered than there are hooks.
+        self.checked().clear();
         Ok(())
     }
 
@@ -172,6 +231,16 @@ impl Hooks {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// Whether the store may be asked once more, of `most` times per [`LOOKS_PERIOD`].
+fn may_ask(asked: &Mutex<Looks>, most: u32, now: Instant) -> bool {
+    let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+    if now.saturating_duration_since(asked.since) >= LOOKS_PERIOD {
+        *asked = Looks { since: now, count: 0 };
+    }
+    asked.count = asked.count.saturating_add(1);
+    asked.count <= most
 }
 
 /// Waits until the server stops. Where nobody can say so any more, it goes on.
@@ -289,6 +358,59 @@ mod tests {
         }
         let seconds = u32::try_from(begun.elapsed().as_secs()).unwrap();
         assert!(*projects.looks.lock().unwrap() <= LOOKS_MAX * (seconds + 1));
+    }
+
+    #[tokio::test]
+    async fn a_hook_that_was_changed_elsewhere_is_checked_and_a_store_that_is_away_decides_nothing() {
+        let (projects, hooks) = hooks();
+        let known = entry();
+        let id = hooks.put(known.clone()).hook.id;
+        projects.is_away.store(true, Ordering::SeqCst);
+        assert_eq!(hooks.check(id).await, Err(DeliveryRefusal::Unsure));
+        projects.is_away.store(false, Ordering::SeqCst);
+        let elsewhere = HookEntry { project: "blog-1a2b3c".parse().unwrap(), ..known };
+        projects.entries.lock().unwrap().push(elsewhere.clone());
+        let asked = *projects.looks.lock().unwrap();
+        assert_eq!(hooks.check(id).await, Err(DeliveryRefusal::Unsure), "it is not asked again at once");
+        assert_eq!(*projects.looks.lock().unwrap(), asked);
+        tokio::time::sleep(CHECK_EVERY).await;
+        assert_eq!(*hooks.check(id).await.unwrap().unwrap(), elsewhere);
+        assert_eq!(*hooks.find(id).await.unwrap().unwrap(), elsewhere, "it is known from now on");
+    }
+
+    #[tokio::test]
+    async fn who_sends_wrong_signatures_is_answered_and_does_not_keep_the_store_busy() {
+        let (projects, hooks) = hooks();
+        let known = entry();
+        projects.entries.lock().unwrap().push(known.clone());
+        let id = hooks.put(known.clone()).hook.id;
+        let begun = Instant::now();
+        for _ in 0..50 {
+            let (one, other) = tokio::join!(hooks.check(id), hooks.check(id));
+            assert_eq!((*one.unwrap().unwrap()).clone(), known, "however often, it is sure");
+            assert!(other.unwrap().is_some(), "also whoever comes meanwhile");
+        }
+        let seconds = u32::try_from(begun.elapsed().as_secs()).unwrap();
+        assert!(*projects.looks.lock().unwrap() <= seconds + 1);
+    }
+
+    #[tokio::test]
+    async fn many_hooks_together_do_not_keep_the_store_busy_and_guesses_take_nothing_from_them() {
+        let (projects, hooks) = hooks();
+        hooks.refresh().await.unwrap();
+        for _ in 0..100 {
+            hooks.find(HookId::generate()).await.unwrap();
+        }
+        let (begun, guesses) = (Instant::now(), *projects.looks.lock().unwrap());
+        let mut sure = 0;
+        for _ in 0..100 {
+            sure += u32::from(hooks.check(hooks.put(entry()).hook.id).await.is_ok());
+        }
+        let seconds = u32::try_from(begun.elapsed().as_secs()).unwrap();
+        assert!((CHECKS_MAX..=CHECKS_MAX * (seconds + 2)).contains(&sure), "{sure} checks");
+        assert_eq!(*projects.looks.lock().unwrap() - guesses, sure);
+        hooks.refresh().await.unwrap();
+        assert!(hooks.checked().is_empty(), "nothing is remembered for ever");
     }
 
     #[tokio::test]

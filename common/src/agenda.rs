@@ -11,6 +11,8 @@
 //! - G4: a claim that is over and was followed by another settles nothing, and says so.
 //! - G5: the memo of an entry is what was settled last; an entry at rest keeps it for as long as was said.
 //! - G6: entries are claimed in the order of their times; lists are apart from each other.
+//! - G7: a claim that is renewed is exclusive until its new time; one that was settled or followed by another is not
+//!   renewed, and says so.
 
 use std::time::Duration;
 
@@ -77,6 +79,10 @@ pub trait Agenda: Send + Sync + std::fmt::Debug {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Vec<Due>, StoreError>;
+
+    /// Has a claim last for `ttl` from now on; `false` when it is lost: settled, or somebody else has claimed the entry
+    /// since.
+    async fn renew(&self, list: List, due: &Due, ttl: Duration, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Settles a claimed entry; `false` when somebody else has claimed it since.
     async fn settle(

@@ -1,8 +1,8 @@
 //! The seam `Projects`: registered projects, and where their refs stood.
 //!
-//! Both are projections of the ledger: [`Record::ProjectStored`](crate::record::Record::ProjectStored) and
-//! [`Record::ProjectDeleted`](crate::record::Record::ProjectDeleted);
-//! [`Record::HeadsSeen`](crate::record::Record::HeadsSeen), and the acceptance of a job that has a
+//! Both are projections of the ledger: [`Record::ProjectStored`] and
+//! [`Record::ProjectDeleted`];
+//! [`Record::HeadsSeen`], and the acceptance of a job that has a
 //! [`Trigger`](crate::model::Trigger).
 //!
 //! Laws (tested for every adapter by `contract::projects`):

@@ -13,10 +13,18 @@ mod deliveries;
 mod distributed;
 #[path = "gitlab/end_to_end.rs"]
 mod end_to_end;
+#[path = "gitlab/faults.rs"]
+mod faults;
+#[path = "gitlab/faults_forge.rs"]
+mod faults_forge;
+#[path = "gitlab/faults_services.rs"]
+mod faults_services;
 #[path = "gitlab/forges.rs"]
 mod forges;
 #[path = "gitlab/fuzz.rs"]
 mod fuzz;
+#[path = "gitlab/installation.rs"]
+mod installation;
 #[path = "gitlab/load.rs"]
 mod load;
 #[path = "gitlab/lost.rs"]
@@ -31,5 +39,7 @@ mod review;
 mod rules;
 #[path = "gitlab/standin.rs"]
 mod standin;
+#[path = "gitlab/topic.rs"]
+mod topic;
 #[path = "gitlab/world.rs"]
 mod world;

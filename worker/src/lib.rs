@@ -11,6 +11,7 @@ pub mod docker;
 pub mod failpoint;
 mod figures;
 pub mod git;
+mod hold;
 mod inquiry;
 mod journal;
 pub mod kubernetes;

@@ -13,7 +13,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use slipway_common::failure::FailureClass;
-use slipway_common::model::registered::{EnvironmentRule, NotifySettings, ReviewRule};
+use slipway_common::model::registered::{EnvironmentRule, NotifySwitches, ReviewRule};
 use slipway_common::model::request::RequestLimits;
 use slipway_common::model::{BuildMode, CommitMode, DeploymentSpec, PipelineSpec};
 
@@ -112,26 +112,6 @@ fn told(errors: &[FileError]) -> String {
         text.push_str(&format!("; and {more} more"));
     }
     text
-}
-
-/// Which results are told, where the file says so.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NotifySwitches {
-    /// Whether commits get a status per environment.
-    pub statuses: Option<bool>,
-    /// Whether environments and deployments are shown on the forge.
-    pub deployments: Option<bool>,
-    /// Whether merge requests get a note.
-    pub notes: Option<bool>,
-}
-
-impl NotifySwitches {
-    /// Takes the place of what was registered, where it says something.
-    pub fn apply(&self, settings: &mut NotifySettings) {
-        settings.statuses = self.statuses.unwrap_or(settings.statuses);
-        settings.deployments = self.deployments.unwrap_or(settings.deployments);
-        settings.notes = self.notes.unwrap_or(settings.notes);
-    }
 }
 
 /// A value and where it stands.

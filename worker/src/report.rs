@@ -3,7 +3,7 @@
 //!
 //! Whatever happens to a deployment notes it on the agenda (`noted`). Whoever claims the entry compares what should be seen
 //! outside (`wanted`) with the memo of what was told (`told`), tells what is missing (`forge`, `listeners`, `post`), and
-//! settles the entry with a new memo. Each receiver is told by itself and has a back-off of its own (`pace`), so that one
+//! settles the entry with a new memo; what was lost of the agenda is noted again (`missed`). Each receiver is told by itself and has a back-off of its own (`pace`), so that one
 //! that is slow or away delays nobody else; and what its host cannot take now waits on the agenda (`hosts`). At least once:
 //! a process that dies in between leaves it to the next one to tell it again.
 //!
@@ -15,6 +15,7 @@ mod hosts;
 mod listeners;
 mod look;
 mod message;
+mod missed;
 mod note;
 mod noted;
 mod pace;
@@ -38,12 +39,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::pace::later;
 use self::reporter::Reporter;
+use crate::hold::{self, Held};
 use crate::stage::Tools;
 
+pub(crate) use self::missed::note_missed;
 pub(crate) use self::noted::Noted;
 
-/// How long an entry is claimed; longer than a look takes.
-const CLAIM_TTL: Duration = Duration::from_secs(180);
 /// Longest wait for an entry before the next look for one.
 const ENTRY_WAIT: Duration = Duration::from_secs(5);
 /// Pause after agenda or store could not be used.
@@ -71,7 +72,7 @@ async fn tell_results(tools: &Arc<Tools>, stop: &CancellationToken) {
             at_work.join_next().await.into_iter().for_each(tell_end);
             continue;
         }
-        let pause = match agenda.claim(List::Reports, free, CLAIM_TTL, Timestamp::now()).await {
+        let pause = match agenda.claim(List::Reports, free, hold::TTL, Timestamp::now()).await {
             Ok(due) if due.is_empty() => None,
             Ok(due) => {
                 for due in due {
@@ -108,9 +109,15 @@ fn tell_end(ended: Result<(), JoinError>) {
 
 /// Tells what is to be told of one deployment, and settles its entry.
 async fn one(reporter: Arc<Reporter>, due: Due) {
-    let (next, memo) = match reporter.tell(&due).await {
-        Ok(settled) => settled,
-        Err(error) => {
+    let held = Held::Entry { agenda: reporter.agenda(), list: List::Reports, due: &due };
+    let (next, memo) = match held.during(Box::pin(reporter.tell(&due))).await {
+        Some(Ok(settled)) => settled,
+        None => {
+            // Telling on would be telling twice.
+            tracing::debug!(deployment = due.key, "its results are left to somebody else");
+            return;
+        }
+        Some(Err(error)) => {
             tracing::debug!(deployment = due.key, error = chain(&error), "results wait for the store");
             (Next::At(later(Timestamp::now(), FAULT_PAUSE * 4)), due.memo.clone())
         }

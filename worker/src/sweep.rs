@@ -42,6 +42,7 @@ use self::gate::{Admission, Gates};
 use self::rules::Files;
 use crate::consume::STALL_LIMIT;
 use crate::figures::Count;
+use crate::hold::{self, Held};
 use crate::stage::Tools;
 
 /// Longest wait for an entry before the agenda is looked at again.
@@ -52,8 +53,8 @@ const FAULT_PAUSE: Duration = Duration::from_millis(500);
 const GAP: Duration = Duration::from_millis(500);
 /// For how many looks at once there is one of which the host is being asked; the others wait or fetch.
 const CLAIMED_PER_TURN: usize = 4;
-/// A project whose look lasts longer than its claim is left alone for this long.
-const OVERLONG_PAUSE: Duration = Duration::from_secs(30);
+/// A project whose claim was lost while it was looked at here is left alone for this long: that look comes to its end.
+const OVERLONG_PAUSE: Duration = Duration::from_secs(5);
 
 /// Sweeps until `stop`.
 pub(crate) async fn sweep(tools: Arc<Tools>, stop: CancellationToken) {
@@ -135,7 +136,18 @@ fn tell(ended: Result<(), JoinError>) {
 /// Attends to one entry and settles it.
 async fn attend(sweeper: Arc<Sweeper>, due: Due, stop: CancellationToken) {
     let last = due.memo.as_deref().and_then(SweepState::from_memo);
-    let ended = sweeper.attend(&due, last.as_ref(), &stop).await;
+    let agenda = sweeper.tools.backend.agenda.as_ref();
+    let ended = {
+        let (held, cancel) = (Held::Entry { agenda, list: List::Sweeps, due: &due }, stop.child_token());
+        let mut attending = std::pin::pin!(sweeper.attend(&due, last.as_ref(), &cancel));
+        tokio::select! {
+            ended = &mut attending => ended,
+            () = held.keep() => {
+                cancel.cancel();
+                attending.await
+            }
+        }
+    };
     let now = Timestamp::now();
     let (next, memo) = match &ended {
         Ended::Looked(state, pause) => {
@@ -144,7 +156,6 @@ async fn attend(sweeper: Arc<Sweeper>, due: Due, stop: CancellationToken) {
         Ended::Later(pause) => (Next::At(pace::after(now, *pause)), due.memo.clone()),
         Ended::Gone => (Next::Gone, None),
     };
-    let agenda = &sweeper.tools.backend.agenda;
     match agenda.settle(List::Sweeps, &due, next, memo.as_deref(), now).await {
         Ok(true) => {}
         Ok(false) => tracing::debug!(project = due.key, "somebody else has looked at it since"),
@@ -173,9 +184,9 @@ impl Sweeper {
 
     /// Claims what is due; `None` when the agenda cannot be used.
     async fn claim(&self, limit: usize) -> Option<Vec<Due>> {
-        // The host is asked after a wait for it and for a turn; should more be fetched, the claim may run out.
-        let ttl = self.tools.settings.sweeps.timeout.saturating_mul(4) + IDLE_WAIT * 30;
-        let claimed = self.tools.backend.agenda.claim(List::Sweeps, limit, ttl, Timestamp::now()).await;
+        // It is renewed for as long as it is looked at.
+        let agenda = &self.tools.backend.agenda;
+        let claimed = agenda.claim(List::Sweeps, limit, hold::TTL, Timestamp::now()).await;
         claimed.inspect_err(|error| self.tools.recorder.store_failed(error)).ok()
     }
 

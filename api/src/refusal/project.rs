@@ -52,8 +52,8 @@ pub(crate) enum DeliveryRefusal {
     /// As much is being read as may be at once.
     #[error("too much is being read at once")]
     NoRoom,
-    /// It is not known whether there is such a hook.
-    #[error("it is not known whether there is such a hook")]
+    /// It is not known whether there is such a hook, or whether its secrets are those that are known.
+    #[error("it is not known what is stored of the hook")]
     Unsure,
 }
 

@@ -2,15 +2,19 @@
 //! answered, with nothing to read. Neither the store nor the queue is waited for.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
+use slipway_common::agenda::List;
 use slipway_common::backend::RecordError;
+use slipway_common::model::registered::state::SweepState;
 use slipway_common::model::registered::{Forge, HookEntry, hook_context};
 use slipway_common::model::{Delivery, DeliveryKind, HookId};
 use slipway_common::record::Record;
 use slipway_common::webhook::{self, Headers, OpenSecret, Verified, parse, verify};
+
+use tokio::time::timeout;
 
 use crate::body;
 use crate::idempotency::now;
@@ -18,6 +22,9 @@ use crate::inbox::Chore;
 use crate::metrics::DeliveryOutcome;
 use crate::refusal::{DeliveryRefusal, Refusal};
 use crate::server::Shared;
+
+/// Longest wait for what the last look at a project has found.
+const FOLLOWS_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Why a delivery was not taken, as it is counted and as it is answered.
 type NotTaken = (DeliveryOutcome, Refusal);
@@ -136,7 +143,8 @@ fn headers(request: &HttpRequest) -> Headers<'_> {
     Headers::collect(request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
 }
 
-/// What proves itself with a secret of the hook. One that was changed elsewhere a moment ago is looked for.
+/// What proves itself with a secret of the hook. One that was changed elsewhere a moment ago is looked for; where that is not
+/// possible, nobody can say that a delivery is not authentic, and it is to be sent again.
 async fn authentic(
     shared: &Shared,
     entry: Arc<HookEntry>,
@@ -148,8 +156,9 @@ async fn authentic(
         Err(refusal) => refusal,
     };
     let may_be_newer = matches!(refusal, webhook::Refusal::SignatureWrong | webhook::Refusal::NoSecret);
-    if may_be_newer
-        && let Ok(Some(newer)) = shared.hooks.look(entry.hook.id).await
+    let newer = if may_be_newer { shared.hooks.check(entry.hook.id).await } else { Ok(None) };
+    let newer = newer.map_err(|unsure| (DeliveryOutcome::Unavailable, Refusal::from(unsure)))?;
+    if let Some(newer) = newer
         && newer.hook != entry.hook
         && let Ok(verified) = verified(shared, &newer, headers, body)
     {
@@ -184,11 +193,24 @@ fn opened(shared: &Shared, entry: &HookEntry, now: Timestamp) -> Vec<OpenSecret>
     .collect()
 }
 
+/// Whether the last look at the project says that nothing follows from a delivery: of a flood of pushes to branches that no
+/// rule names, none is kept and none makes anybody look. What is not known in time counts as of interest.
+async fn leads_nowhere(shared: &Shared, delivery: &Delivery) -> bool {
+    let asked = shared.backend.agenda.memo(List::Sweeps, delivery.project.as_str());
+    let memo = timeout(FOLLOWS_TIMEOUT, asked).await;
+    let memo = memo.ok().and_then(Result::ok).flatten();
+    let follows = memo.and_then(|memo| SweepState::from_memo(&memo)).and_then(|state| state.follows);
+    follows.is_some_and(|follows| !follows.concerns(&delivery.kind))
+}
+
 /// Keeps a delivery in the ledger, once; what follows from it is done afterwards.
 async fn keep(shared: &Shared, hook: HookId, delivery: Delivery) -> Result<DeliveryOutcome, NotTaken> {
     if shared.inbox.is_flooded(hook, Instant::now()) {
         later(shared, Chore::Look(delivery.project));
         return Ok(DeliveryOutcome::Hinted);
+    }
+    if leads_nowhere(shared, &delivery).await {
+        return Ok(DeliveryOutcome::Ignored);
     }
     let record = Record::DeliveryReceived(delivery.clone());
     let append = async {

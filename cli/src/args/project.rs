@@ -162,7 +162,24 @@ impl FromStr for RuleArg {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::args::Cli;
+
+    #[test]
+    fn the_examples_are_accepted() {
+        let examples = ADD_EXAMPLES.lines().filter_map(|line| line.strip_prefix("  slipway "));
+        let mut count = 0;
+        for example in examples {
+            // What follows a wide gap explains it.
+            let command = example.split("   ").next().unwrap().replace('\'', "");
+            let line = std::iter::once("slipway").chain(command.split_whitespace());
+            Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{example}: {error}"));
+            count += 1;
+        }
+        assert_eq!(count, 4);
+    }
 
     #[test]
     fn a_rule_names_an_environment_and_a_branch_or_a_tag() {

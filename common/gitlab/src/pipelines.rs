@@ -45,6 +45,25 @@ pub enum PipelineStatus {
     Other,
 }
 
+impl PipelineStatus {
+    /// Whether nothing happens any more by itself.
+    pub(crate) fn is_over(self) -> bool {
+        match self {
+            Self::Success | Self::Failed | Self::Canceled | Self::Skipped => true,
+            Self::Created
+            | Self::WaitingForResource
+            | Self::Preparing
+            | Self::WaitingForCallback
+            | Self::Pending
+            | Self::Running
+            | Self::Canceling
+            | Self::Manual
+            | Self::Scheduled
+            | Self::Other => false,
+        }
+    }
+}
+
 /// A pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Pipeline {
@@ -193,20 +212,33 @@ impl Gitlab {
         self.get(self.in_project(&["pipelines", &id.to_string()])?).await
     }
 
-    /// The jobs of a pipeline in the order they were made in, without those that were run again.
+    /// The jobs of a pipeline in the order they were made in, without those that were run again. Once none of them
+    /// is under way, those that run other pipelines are among them: what such a pipeline does may not be over yet.
     ///
     /// # Errors
     /// When GitLab cannot be asked or refuses.
     pub async fn jobs(&self, pipeline: u64) -> Result<Vec<PipelineJob>, GitlabError> {
         let mut url = self.in_project(&["pipelines", &pipeline.to_string(), "jobs"])?;
         url.query_pairs_mut().append_pair("include_retried", "false");
-        let raw: Vec<RawJob> = self.list(url).await?;
+        let mut raw: Vec<RawJob> = self.list(url).await?;
+        let is_at_rest = |job: &RawJob| job.status.is_over() || job.status == PipelineStatus::Manual;
+        if raw.iter().all(is_at_rest) {
+            raw.extend(self.bridges(pipeline).await?);
+        }
         let now = Timestamp::now();
         let mut jobs: Vec<PipelineJob> = raw.into_iter().map(|job| job.at(now)).collect();
         jobs.sort_by_key(|job| job.id);
         // Pages move while a pipeline grows.
         jobs.dedup_by_key(|job| job.id);
         Ok(jobs)
+    }
+
+    /// The jobs of a pipeline that run other pipelines, which the list of jobs leaves out.
+    async fn bridges(&self, pipeline: u64) -> Result<Vec<RawJob>, GitlabError> {
+        match self.list(self.in_project(&["pipelines", &pipeline.to_string(), "bridges"])?).await {
+            Err(GitlabError::NotFound) => Ok(Vec::new()),
+            answer => answer,
+        }
     }
 
     /// The last `lines` lines a job printed: cleaned, not empty, and without secrets as far as they can be told.

@@ -7,8 +7,9 @@ use crate::{Gitlab, GitlabError, text};
 
 /// Longest text GitLab takes in a status.
 const TEXT_MAX_BYTES: usize = 255;
-/// How GitLab refuses a state something is in already, or can no longer get into.
-const CANNOT_TRANSITION: &str = "Cannot transition status via";
+/// How GitLab refuses a state something is in already, or can no longer get into: `Cannot transition status via :run` of
+/// statuses, `cannot transition via "run"` of deployments.
+const CANNOT_TRANSITION: &str = "cannot transition ";
 
 /// The state of a commit, as somebody outside of GitLab sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -80,7 +81,11 @@ fn if_it_fits(text: Option<&str>) -> Option<&str> {
 /// A state that something is in already is as good as one it was brought into.
 pub(crate) fn done_if_already(outcome: Result<(), GitlabError>) -> Result<(), GitlabError> {
     match outcome {
-        Err(GitlabError::Refused { status: 400, message }) if message.contains(CANNOT_TRANSITION) => Ok(()),
+        Err(GitlabError::Refused { status: 400, message })
+            if message.to_ascii_lowercase().contains(CANNOT_TRANSITION) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }
@@ -145,6 +150,8 @@ mod tests {
         let refused = |status, message: &str| GitlabError::Refused { status, message: message.to_owned() };
         let already = "Cannot transition status via :run from :running (Reason(s): Status cannot transition)";
         assert_eq!(done_if_already(Err(refused(400, already))), Ok(()));
+        let of_deployment = "status cannot transition via \"succeed\"";
+        assert_eq!(done_if_already(Err(refused(400, of_deployment))), Ok(()));
         let other = refused(400, "name is missing");
         assert_eq!(done_if_already(Err(other.clone())), Err(other));
         assert_eq!(done_if_already(Err(GitlabError::NotFound)), Err(GitlabError::NotFound));

@@ -91,9 +91,10 @@ pub fn newest(pipelines: &[Pipeline]) -> Option<&Pipeline> {
 #[must_use]
 pub fn judge(input: &Seen<'_>, now: Timestamp) -> Verdict {
     let Some(pipeline) = newest(input.pipelines) else { return absent::judge(input, now) };
-    if pipeline.yaml_errors.is_none()
-        && let Some(verdict) = by_jobs(pipeline, input)
-    {
+    if pipeline.yaml_errors.is_some() {
+        return failed(pipeline, input);
+    }
+    if let Some(verdict) = by_jobs(pipeline, input) {
         return verdict;
     }
     match pipeline.status {
@@ -123,8 +124,11 @@ fn by_jobs(pipeline: &Pipeline, input: &Seen<'_>) -> Option<Verdict> {
             return Some(failed(pipeline, input));
         }
     }
-    let ended = !input.jobs.is_empty() && input.jobs.iter().all(|job| is_over(job.status));
-    if !ended {
+    // A job that is only run by hand, if anybody wants it, holds up nothing.
+    let is_optional = |job: &PipelineJob| job.status == PipelineStatus::Manual && job.allow_failure;
+    let is_settled = |job: &PipelineJob| job.status.is_over() || is_optional(job);
+    let any_over = input.jobs.iter().any(|job| job.status.is_over());
+    if !any_over || !input.jobs.iter().all(is_settled) {
         return None;
     }
     let counts = |status| input.jobs.iter().any(|job| job.status == status && !job.allow_failure);
@@ -134,27 +138,8 @@ fn by_jobs(pipeline: &Pipeline, input: &Seen<'_>) -> Option<Verdict> {
     if counts(PipelineStatus::Canceled) {
         return Some(cancelled(pipeline));
     }
-    let any_ran = input.jobs.iter().any(|job| job.status != PipelineStatus::Skipped);
+    let any_ran = input.jobs.iter().any(|job| job.status != PipelineStatus::Skipped && !is_optional(job));
     Some(if any_ran { succeeded(pipeline, input) } else { absent::skipped(pipeline, input.commit_message) })
-}
-
-fn is_over(status: PipelineStatus) -> bool {
-    match status {
-        PipelineStatus::Success
-        | PipelineStatus::Failed
-        | PipelineStatus::Canceled
-        | PipelineStatus::Skipped => true,
-        PipelineStatus::Created
-        | PipelineStatus::WaitingForResource
-        | PipelineStatus::Preparing
-        | PipelineStatus::WaitingForCallback
-        | PipelineStatus::Pending
-        | PipelineStatus::Running
-        | PipelineStatus::Canceling
-        | PipelineStatus::Manual
-        | PipelineStatus::Scheduled
-        | PipelineStatus::Other => false,
-    }
 }
 
 fn cancelled(pipeline: &Pipeline) -> Verdict {

@@ -1,5 +1,7 @@
 //! Settings that depend on each other, checked together. Pure.
 
+use url::Url;
+
 use super::{Config, ConfigError};
 
 /// Checks every relation between settings.
@@ -78,6 +80,10 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
 fn projects(config: &Config) -> Vec<(bool, &'static str)> {
     vec![
         (
+            is_public_url(&config.server.public_url),
+            "`server.public_url` must be empty, or an address such as https://slipway.example.com without path, query, fragment, user name and password",
+        ),
+        (
             (1_024..=64 * 1_024 * 1_024).contains(&config.inbox.delivery_max_bytes),
             "`inbox.delivery_max_bytes` must be from 1024 to 67108864",
         ),
@@ -103,6 +109,15 @@ fn projects(config: &Config) -> Vec<(bool, &'static str)> {
         ),
         (config.reports.timeout_ms > 0, "`reports.timeout_ms` must be at least 1"),
     ]
+}
+
+/// Whether paths of the API can be written behind it: nothing, or scheme, host and port alone.
+fn is_public_url(text: &str) -> bool {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
+    let is_web = text.split_once("://").is_some_and(|(scheme, _)| matches!(scheme, "http" | "https"));
+    let is_origin =
+        |url: Url| url.has_host() && url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    text.is_empty() || (is_plain && is_web && Url::parse(text).is_ok_and(is_origin))
 }
 
 /// The relations of the scaler.

@@ -69,6 +69,38 @@ fn limits_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn the_public_address_is_an_origin_and_nothing_else() {
+    let with = |url: &str| load(&[("SLIPWAY__SERVER__PUBLIC_URL", url)]);
+    for good in [
+        "",
+        "https://slipway.example.com",
+        "https://slipway.example.com/",
+        "http://10.0.0.7:8640",
+        "http://[::1]:8640",
+    ] {
+        assert_eq!(with(good).map(|config| config.server.public_url).unwrap(), good);
+    }
+    for bad in [
+        "slipway.example.com",
+        "https:slipway.example.com",
+        "ftp://slipway.example.com",
+        "https://",
+        "https://slipway.example.com/base",
+        "https://slipway.example.com//",
+        "https://slipway.example.com?x=1",
+        "https://slipway.example.com#x",
+        "https://user@slipway.example.com",
+        "https://user:password@slipway.example.com",
+        "https://slipway.example.com\n",
+        "https://slipway example.com",
+    ] {
+        let refused = with(bad).expect_err(bad).to_string();
+        assert!(refused.contains("server.public_url"), "{bad}: {refused}");
+        assert!(!refused.contains("password@"), "{refused}");
+    }
+}
+
+#[test]
 fn a_cluster_is_reached_in_exactly_one_way() {
     let cluster = |settings: &[(&str, &str)]| {
         let name = |key: &str| format!("SLIPWAY__KUBERNETES__EDGE__{}", key.to_uppercase());

@@ -1,4 +1,4 @@
-//! The laws of the agenda, G1 to G6, and what is noted by itself.
+//! The laws of the agenda, G1 to G7, and what is noted by itself.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -208,6 +208,34 @@ pub async fn g6_claims_are_in_the_order_of_times(fixture: &dyn Fixture) {
     assert_eq!(keys(&all), ["b", "c", "a", "d"], "a is due again when its claim is over");
     assert_eq!(agenda.depth(List::Reports, start).await.expect("it answers"), (2, 0));
     assert_eq!(keys(&claim(agenda, List::Reports, start).await), ["a", "x"]);
+}
+
+/// G7: who renews a claim keeps it, and what was noted meanwhile is not forgotten; what is lost stays lost.
+pub async fn g7_a_renewed_claim_is_exclusive_for_longer(fixture: &dyn Fixture) {
+    let agenda = fixture.backend().await.agenda;
+    let (agenda, start) = (&*agenda, start());
+    let renew = async |due: &Due, now: Timestamp| {
+        agenda.renew(List::Sweeps, due, TTL, now).await.expect("it answers")
+    };
+    note(agenda, List::Sweeps, &["shop"], start).await;
+    let first = claim_one(agenda, List::Sweeps, start).await;
+    note(agenda, List::Sweeps, &["shop"], later(start, 1)).await;
+    let middle = later(start, TTL_S / 2);
+    assert!(renew(&first, middle).await && renew(&first, middle).await, "any number of times");
+    nothing_is_due(agenda, List::Sweeps, later(middle, TTL_S - 1)).await;
+    assert!(settle(agenda, &first, Next::Rest(TTL), Some("first"), middle).await);
+    assert!(!renew(&first, middle).await, "it was settled");
+    let second = claim_one(agenda, List::Sweeps, middle).await;
+    assert_eq!((second.due_at, second.memo.as_deref()), (later(start, 1), Some("first")));
+    let over = later(middle, TTL_S);
+    assert!(renew(&second, over).await, "it was over, but nobody has followed");
+    nothing_is_due(agenda, List::Sweeps, later(over, TTL_S - 1)).await;
+    let end = later(over, TTL_S);
+    let third = claim_one(agenda, List::Sweeps, end).await;
+    assert!(!renew(&second, end).await, "somebody else has it");
+    assert!(settle(agenda, &third, Next::Gone, None, end).await);
+    assert!(!renew(&third, end).await, "it was forgotten");
+    nothing_is_due(agenda, List::Sweeps, later(end, 9_000)).await;
 }
 
 fn delivery(project: &ProjectSlug, at: Timestamp, kind: DeliveryKind) -> Record {

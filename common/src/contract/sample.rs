@@ -37,6 +37,7 @@ pub fn spec(name: &str) -> DeploymentSpec {
         build: BuildMode::Auto,
         pipeline: PipelineSpec::default(),
         pull_credential: None,
+        foreign: false,
         commit: CommitMode::Push,
         credential: None,
         cluster_token: None,
@@ -85,6 +86,7 @@ pub fn pushed_job(name: &str, reference: &str, revision: &str, accepted_at: Time
         revision: revision.to_owned(),
         merge_request: None,
         delivered_at: Some(accepted_at),
+        notify: None,
     };
     JobMessage { trigger: Some(trigger), ..deploy_job(name, accepted_at) }
 }

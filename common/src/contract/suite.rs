@@ -119,6 +119,7 @@ macro_rules! contract_suite {
             g4_an_overtaken_claim_settles_nothing,
             g5_the_memo_is_what_was_settled_last,
             g6_claims_are_in_the_order_of_times,
+            g7_a_renewed_claim_is_exclusive_for_longer,
             deliveries_and_projects_are_noted,
             a_wait_ends_when_something_is_noted,
         ]);

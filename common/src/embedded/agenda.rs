@@ -61,6 +61,11 @@ impl Agenda for Shared {
         Ok(self.write(move |connection| claim(connection, list, limit, expires, now)).await?)
     }
 
+    async fn renew(&self, list: List, due: &Due, ttl: Duration, now: Timestamp) -> Result<bool, StoreError> {
+        let (key, token, expires) = (due.key.clone(), signed(due.token), micros(after(now, ttl)));
+        Ok(self.write(move |connection| renew(connection, list, &key, token, expires)).await?)
+    }
+
     async fn settle(
         &self,
         list: List,
@@ -185,6 +190,16 @@ fn take(
         )?
         .execute(params![list.as_str(), key, token, expires, now])?;
     Ok(Due { key, token: unsigned(token), due_at: time(due), memo })
+}
+
+/// Extends a claim; `false` when the entry is not claimed under this token.
+fn renew(connection: &Connection, list: List, key: &str, token: i64, expires: i64) -> Result<bool, Fault> {
+    let renewed = connection
+        .prepare_cached(
+            "UPDATE agenda SET due = ?4 WHERE list = ?1 AND key = ?2 AND token = ?3 AND claimed = 1",
+        )?
+        .execute(params![list.as_str(), key, token, expires])?;
+    Ok(renewed > 0)
 }
 
 fn time(micros: i64) -> Timestamp {

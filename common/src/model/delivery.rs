@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ProjectSlug;
+use super::registered::NotifySwitches;
 
 /// Longest delivery id that is kept.
 pub const DELIVERY_ID_MAX_BYTES: usize = 128;
@@ -69,4 +70,8 @@ pub struct Trigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub delivered_at: Option<Timestamp>,
+    /// Which results are told, where `slipway.yml` of the default branch said so at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub notify: Option<NotifySwitches>,
 }

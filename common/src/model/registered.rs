@@ -23,8 +23,6 @@ use crate::secrets::Sealed;
 pub const ENVIRONMENT_RULES_MAX: usize = 32;
 /// Most path patterns of one rule.
 pub const PATHS_MAX: usize = 32;
-/// Most secrets of one hook; two, so that the old one is good until every sender knows the new one.
-pub const HOOK_SECRETS_MAX: usize = 2;
 /// Most outgoing webhooks of one project.
 pub const OUTGOING_MAX: usize = 8;
 /// Most review environments of one project when its rule does not say.
@@ -213,6 +211,32 @@ pub struct NotifySettings {
 impl Default for NotifySettings {
     fn default() -> Self {
         Self { statuses: true, deployments: true, notes: true, outgoing: Vec::new() }
+    }
+}
+
+/// Which results are told, where a repository's own file says so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NotifySwitches {
+    /// Whether commits get a status per environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub statuses: Option<bool>,
+    /// Whether environments and deployments are shown on the forge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub deployments: Option<bool>,
+    /// Whether merge requests get a note.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub notes: Option<bool>,
+}
+
+impl NotifySwitches {
+    /// Takes the place of what was registered, where it says something.
+    pub fn apply(self, settings: &mut NotifySettings) {
+        settings.statuses = self.statuses.unwrap_or(settings.statuses);
+        settings.deployments = self.deployments.unwrap_or(settings.deployments);
+        settings.notes = self.notes.unwrap_or(settings.notes);
     }
 }
 

@@ -174,6 +174,10 @@ pub struct DeploymentSpec {
     /// Stored credential with which the image is pulled, if not the target's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_credential: Option<CredentialName>,
+    /// Whether the commit is of a repository that others write, such as a fork's: no credential of the installation is
+    /// lent to its build.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
     /// What happens to generated files.
     pub commit: CommitMode,
     /// The repository's credential, if it needs one.

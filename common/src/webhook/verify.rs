@@ -98,9 +98,11 @@ impl Refusal {
             Self::SignatureExpired => {
                 "Check the clocks of the forge and of Slipway, then send the delivery again."
             }
-            Self::SignatureUnreadable | Self::HeaderUnreadable => {
-                "Check that nothing between the forge and Slipway changes headers."
+            // Gitea sends an empty one when it has no secret.
+            Self::SignatureUnreadable => {
+                "Check that the webhook has a secret on the forge, and that nothing in between changes headers."
             }
+            Self::HeaderUnreadable => "Check that nothing between the forge and Slipway changes headers.",
             Self::NoSecret => "Give the project's hook a secret of the kind the forge uses.",
         }
     }

@@ -107,11 +107,15 @@ impl Deployment {
     }
 }
 
-/// `GET deployments`.
+/// `GET deployments`: by their numbers, which is the order they were told of in.
 pub(super) fn list_deployments(call: &Call, project: &Project) -> Handled {
     let rows = project.deployments.iter();
     let rows = rows.filter(|it| call.query("environment").is_none_or(|name| name == it.environment));
-    Ok(page(call, &rows.map(|it| it.view(project)).collect::<Vec<_>>()))
+    let mut rows: Vec<Value> = rows.map(|it| it.view(project)).collect();
+    if call.query("sort") == Some("desc") {
+        rows.reverse();
+    }
+    Ok(page(call, &rows))
 }
 
 fn is_environment_name(name: &str) -> bool {

@@ -220,6 +220,7 @@ fn read(call: &Call, project: &Project, rest: &[&str]) -> Handled {
         ["pipelines", "latest"] => pipelines::endpoints::latest(call, project),
         ["pipelines", id] => pipelines::endpoints::show(project, id),
         ["pipelines", id, "jobs"] => pipelines::endpoints::jobs(call, project, id),
+        ["pipelines", id, "bridges"] => pipelines::endpoints::bridges(call, project, id),
         ["jobs", id] => pipelines::endpoints::job(project, id, false),
         ["jobs", id, "trace"] => pipelines::endpoints::job(project, id, true),
         ["deployments"] => environments::list_deployments(call, project),

@@ -326,6 +326,7 @@ gated! {
     Agenda for FaultyAgenda
     async fn note(list: List, keys: &[String], at: Timestamp) -> ();
     async fn claim(list: List, limit: usize, ttl: Duration, now: Timestamp) -> Vec<Due>;
+    async fn renew(list: List, due: &Due, ttl: Duration, now: Timestamp) -> bool;
     async fn settle(list: List, due: &Due, next: Next, memo: Option<&str>, now: Timestamp) -> bool;
     async fn memo(list: List, key: &str) -> Option<String>;
     async fn depth(list: List, now: Timestamp) -> (u64, u64);

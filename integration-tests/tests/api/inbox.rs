@@ -83,6 +83,11 @@ impl Forge {
     }
 }
 
+/// A secret that nobody has.
+fn signing_secret(byte: u8) -> String {
+    format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode([byte; 32]))
+}
+
 /// HMAC-SHA-256 (RFC 2104) of a key that is no longer than a block.
 fn hmac_hex(key: &[u8], body: &[u8]) -> String {
     let pad = |byte: u8| {
@@ -198,8 +203,7 @@ async fn s13_what_does_not_prove_itself_is_refused_before_it_is_read() {
         let pairs = signed.pairs().map(|(name, value)| (name, value.to_owned()));
         pairs.into_iter().fold(post(&gitlab), |request, (name, value)| request.header(name, value))
     };
-    let other = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode([9; 32]));
-    let by_other = sign(&other.into(), "one", Timestamp::now(), no_json).unwrap();
+    let by_other = sign(&signing_secret(9).into(), "one", Timestamp::now(), no_json).unwrap();
     let wrong = by_other.pairs().into_iter();
     let wrong = wrong.fold(post(&gitlab), |request, (name, value)| request.header(name, value));
     // The right token beside a wrong signature does not help.
@@ -341,9 +345,22 @@ async fn a_store_that_is_away_or_silent_is_not_waited_for() {
         let unknown = "/webhooks/gitlab/01890a5d-ac96-774b-bcce-b302099a8057";
         let unsure = server.send(server.anonymous("POST", unknown).body("{}")).await;
         unsure.expect_problem(503, "hooks_unavailable");
+        // Its secret may have been changed elsewhere: nobody can say that this one is wrong.
+        let begun = Instant::now();
+        let other = Forge { signing_secret: signing_secret(9), ..forge.clone() };
+        let unsure = other.send(&server, "Push Hook", "other", &push("main")).await;
+        let unsure = unsure.expect_problem(503, "hooks_unavailable");
+        assert!(unsure.header("retry-after").parse::<u64>().is_ok());
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }
     assert_eq!(kept(&server).await.len(), 40);
     server.faults.store(Mood::Well);
+    let other = Forge { signing_secret: signing_secret(9), ..forge.clone() };
+    let begun = Instant::now();
+    while other.send(&server, "Push Hook", "other", &push("main")).await.status != 401 {
+        assert!(begun.elapsed() < DEADLINE, "it is for ever unsure");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     forge.send(&server, "Push Hook", "last", &push("main")).await.expect(202);
     wait_for_look(&server, &forge.slug).await;
 }

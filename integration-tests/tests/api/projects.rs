@@ -277,6 +277,7 @@ async fn a_deployment_shows_the_push_that_made_it() {
         revision: "b".repeat(40),
         merge_request: None,
         delivered_at: None,
+        notify: None,
     });
     submit(&server.backend, &message).await.unwrap();
     let shown = server.get(&format!("/deployments/{}", message.deployment)).await.expect(200).json();

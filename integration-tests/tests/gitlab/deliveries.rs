@@ -129,7 +129,8 @@ async fn other_addresses() -> anyhow::Result<()> {
             payload["repository"][field] = json!(address);
         }
         payload["project"]["path_with_namespace"] = json!("evil/shop");
-        payload["ref"] = json!("refs/heads/does-not-exist");
+        payload["after"] = json!(samples::COMMIT);
+        payload["checkout_sha"] = json!(samples::COMMIT);
         let wrong = delivery.clone().anew().saying(&payload);
         let wrong = wrong.signed(&project.signing_secret, Timestamp::now())?;
         is_taken(&wrong.send(&client, &project.hook_url).await?)?;

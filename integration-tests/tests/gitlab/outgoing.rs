@@ -20,11 +20,11 @@ use tokio::net::TcpListener;
 use crate::world::{HOOKS_ONLY, World, files, text};
 
 /// What arrived: id, time, signatures and body.
-type Letter = (String, String, String, Bytes);
+pub(crate) type Letter = (String, String, String, Bytes);
 
 /// A receiver that is away for its first requests.
-struct Receiver {
-    address: SocketAddr,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
     letters: Arc<Mutex<Vec<Letter>>>,
     refused: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
@@ -32,7 +32,7 @@ struct Receiver {
 
 impl Receiver {
     /// Answers 503 so many times first.
-    async fn start(refusals: usize) -> anyhow::Result<Self> {
+    pub(crate) async fn start(refusals: usize) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let letters: Arc<Mutex<Vec<Letter>>> = Arc::default();
@@ -55,7 +55,7 @@ impl Receiver {
         Ok(Self { address, letters, refused, task })
     }
 
-    fn letters(&self) -> Vec<Letter> {
+    pub(crate) fn letters(&self) -> Vec<Letter> {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -130,18 +130,42 @@ async fn file_with_error() -> anyhow::Result<()> {
     world.wait_commit(&project, "production", &first).await?;
     let file = |text: &str| vec![TreeFile::new("slipway.yml", text)];
     let bad = "environments:\n  - name: staging\n    brnach: main\n";
-    world.gitlab.push(&path, "main", &file(bad), "A file with a slip").await?;
+    let refused = world.gitlab.push(&path, "main", &file(bad), "A file with a slip").await?;
     let shown = world.sweep(&project).await?;
     let state = shown["state"].to_string();
     ensure!(state.contains("line 3") && state.contains("brnach"), "{state}");
     let made = deployed(&world, &project).await?;
     ensure!(made.iter().all(|(name, count)| name == "production" && *count <= 2), "{made:?}");
+    fails_by_its_file(&world, &project, &refused).await?;
 
     let good = "environments:\n  - name: staging\n    branch: main\n";
     let fixed = world.gitlab.push(&path, "main", &file(good), "Without it").await?;
     world.wait_commit(&project, "staging", &fixed).await?;
     let shown = world.sweep(&project).await?;
     ensure!(shown["state"].get("error").is_none_or(Value::is_null), "{shown:#}");
+    Ok(())
+}
+
+/// The deployment of the commit fails by the commit's own file, and does so again when somebody tries it again: it never
+/// runs by what is registered alone.
+async fn fails_by_its_file(world: &World, project: &Registered, commit: &str) -> anyhow::Result<()> {
+    let deployment = world.wait_commit(project, "production", commit).await?;
+    let id = text(&deployment["id"])?.to_owned();
+    for tries in 1..=2 {
+        let has_failed = |it: &Value| {
+            let jobs = it["jobs"].as_array().map(Vec::as_slice).unwrap_or_default();
+            jobs.len() == tries && jobs.iter().all(|job| job["state"]["status"] == "failed")
+        };
+        let ended = world.slipway.wait_for(&id, has_failed).await?;
+        let failure = &ended["failure"];
+        ensure!(failure["code"] == "project_file_invalid" && failure["stage"] == "clone", "{ended:#}");
+        ensure!(text(&failure["reason"])?.contains("line 3"), "{failure:#}");
+        if tries == 1 {
+            let (status, answer) =
+                world.slipway.request("POST", &format!("/deployments/{id}/retry"), None).await?;
+            ensure!(status == 202, "retry answered {status}: {answer}");
+        }
+    }
     Ok(())
 }
 

@@ -224,6 +224,10 @@ impl DockerError {
             Self::Engine { status, .. } if *status == 0 || *status >= 500 || *status == 409 => {
                 FailureClass::Transient
             }
+            // What was there a moment ago is removed by what a run before this one had asked for.
+            Self::Engine { operation, status: 404, .. } if is_of_container(operation) => {
+                FailureClass::Transient
+            }
             Self::Engine { .. }
             | Self::ImageNotFound { .. }
             | Self::RegistryAuth { .. }
@@ -348,6 +352,11 @@ fn exposed_note(exposed: &[String]) -> String {
     if exposed.is_empty() { String::new() } else { format!(" (the image exposes {})", exposed.join(", ")) }
 }
 
+/// Whether an operation is one on a container that was found or made just before.
+fn is_of_container(operation: &str) -> bool {
+    matches!(operation, "start container" | "rename container")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,6 +370,17 @@ mod tests {
         assert_eq!(DockerError::of_engine("build", 1, full).code(), "disk_full");
         let other = bollard::errors::Error::DockerStreamError { error: "no such thing".to_owned() };
         assert_eq!(DockerError::of_engine("build", 1, other).code(), "engine_error");
+    }
+
+    #[test]
+    fn a_container_that_vanished_is_made_again_and_what_never_was_is_an_error() {
+        let gone = |operation: &'static str| DockerError::Engine {
+            operation,
+            status: 404,
+            reason: "No such container: 53db97bc".to_owned(),
+        };
+        assert_eq!(gone("start container").class(), FailureClass::Transient);
+        assert_eq!(gone("inspect image").class(), FailureClass::Permanent);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod health;
 mod lock;
 mod store;
 
+use evict::Growth;
 use lock::FileLock;
 pub use store::MirrorStore;
 use store::Place;
@@ -40,6 +41,7 @@ pub struct Mirror {
     _in_use: FileLock,
     /// Whether the host wants `.git` at the end of the address.
     with_suffix: AtomicBool,
+    growth: Arc<Growth>,
 }
 
 impl Mirror {
@@ -246,16 +248,19 @@ impl Mirror {
             self.mark_damaged();
         }
         let (place, failed) = (self.place.clone(), error.is_some());
-        let limits = Arc::clone(&self.limits);
+        let (limits, growth) = (Arc::clone(&self.limits), Arc::clone(&self.growth));
         blocking("tidying the mirrors", move || {
             if failed {
                 health::sweep(&place.directory);
             }
-            let is_too_large = directory_bytes(&place.directory) > limits.max_mirror_bytes;
+            let bytes = directory_bytes(&place.directory);
+            let is_too_large = bytes > limits.max_mirror_bytes;
             if is_too_large {
                 health::mark_damaged(&place.directory);
             }
-            evict::evict(&place.root, limits.max_mirrors_total_bytes);
+            if is_too_large || growth.is_worth_a_look(bytes) {
+                evict::evict(&place.root, limits.max_mirrors_total_bytes);
+            }
             if is_too_large && !failed { Err(disk_exceeded(limits.max_mirror_bytes)) } else { Ok(()) }
         })
         .await

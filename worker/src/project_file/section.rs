@@ -3,16 +3,15 @@
 use std::collections::BTreeSet;
 
 use slipway_common::model::registered::{
-    ENVIRONMENT_RULES_MAX, EnvironmentRule, On, PATHS_MAX, PathPattern, REVIEW_TTL_MAX_H, REVIEWS_MAX,
-    RefPattern, ReviewRule,
+    ENVIRONMENT_RULES_MAX, EnvironmentRule, NotifySwitches, On, PATHS_MAX, PathPattern, REVIEW_TTL_MAX_H,
+    REVIEWS_MAX, RefPattern, ReviewRule,
 };
 use slipway_common::model::{BuildMode, CommitMode, EnvironmentName, Hostname, ImageReference, PipelineSpec};
 
 use super::bound::Bound;
 use super::reader::{Field, Fields, Reader};
 use super::{
-    HealthWish, Located, NotifySwitches, PIPELINE_JOB_MAX_CHARS, PIPELINE_TIMEOUT_MAX_S, ProjectFile,
-    ResourceWish, Rule,
+    HealthWish, Located, PIPELINE_JOB_MAX_CHARS, PIPELINE_TIMEOUT_MAX_S, ProjectFile, ResourceWish, Rule,
 };
 
 /// Version of the format.

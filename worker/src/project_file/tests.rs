@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use slipway_common::contract::sample;
-use slipway_common::model::registered::On;
+use slipway_common::model::registered::{NotifySettings, On};
 use slipway_common::model::{HealthSpec, ResourceSpec};
 
 use super::*;

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 /// Pause after a host could not be used; doubles up to the longest.
 const AWAY_MIN: Duration = Duration::from_secs(1);
 const AWAY_MAX: Duration = Duration::from_secs(60);
+/// Longest pause that a host may ask for; others than who heard of it have to do with the host, too.
+const ASKED_MAX: Duration = Duration::from_secs(60 * 60);
 /// Hosts that are remembered.
 const HOSTS_MAX: usize = 1_000;
 
@@ -85,7 +87,7 @@ impl Inside {
         self.change(|state| {
             let pause = AWAY_MIN.saturating_mul(1 << state.failures.min(10)).min(AWAY_MAX);
             state.failures = state.failures.saturating_add(1);
-            state.away_until = Some(now + pause.max(at_least.unwrap_or_default()));
+            state.away_until = Some(now + pause.max(at_least.unwrap_or_default().min(ASKED_MAX)));
         });
     }
 
@@ -148,6 +150,8 @@ mod tests {
         let (hosts, now) = (Arc::new(Hosts::new(2)), Instant::now());
         open(&hosts, "limits", now).failed(Some(Duration::from_secs(300)), now);
         assert!(matches!(hosts.enter("limits", now), Entry::Away(left) if left == Duration::from_secs(300)));
+        open(&hosts, "hostile", now).failed(Some(Duration::MAX), now);
+        assert!(matches!(hosts.enter("hostile", now), Entry::Away(left) if left == ASKED_MAX));
     }
 
     #[test]

@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use slipway_common::failure::Failure;
 use slipway_common::model::registered::RegisteredProject;
 use slipway_common::model::{Deployment, DeploymentId, Event};
-use slipway_common::store::StoreError;
+use slipway_common::store::{DeploymentFilter, Page, StoreError};
 
 use super::note::LOG_LINES_MAX;
 use super::noted::is_told;
 use super::shown::{clean_deployment, clean_event};
-use super::wanted::Seen;
+use super::wanted::{Seen, is_same_commit};
 use crate::inquiry::redactor;
 use crate::stage::{StageError, Tools};
 use crate::text::Redactor;
@@ -29,8 +29,9 @@ pub(super) struct Looked {
     pub(super) last: u64,
     /// Whether there are more events after it.
     pub(super) more: bool,
+    /// Whether no newer deployment of its environment was accepted.
+    pub(super) is_newest: bool,
     log: Vec<String>,
-    is_newest: bool,
 }
 
 /// Why nothing is told of a deployment.
@@ -60,6 +61,22 @@ impl Looked {
     pub(super) fn is_settled(&self) -> bool {
         self.deployment.jobs.iter().all(|job| job.state.is_terminal())
     }
+}
+
+/// Whether a newer deployment of the same commit into the same environment is known, whose status the commit has.
+pub(super) async fn is_repeated(tools: &Tools, deployment: &Deployment) -> Result<bool, StoreError> {
+    let filter = DeploymentFilter {
+        project: Some(deployment.project.slug.to_string()),
+        environment: Some(deployment.environment.to_string()),
+        ..DeploymentFilter::default()
+    };
+    let newest = tools.backend.store.deployments(&filter, &Page::default()).await?.deployments;
+    let is_newer = |other: &&Deployment| {
+        other.id != deployment.id
+            && other.project.slug == deployment.project.slug
+            && other.created_at >= deployment.created_at
+    };
+    Ok(newest.iter().filter(is_newer).any(|other| is_same_commit(other, deployment)))
 }
 
 /// Reads what is known of the deployment, and its events after number `after`.
@@ -129,4 +146,30 @@ async fn log(
         failure.log_tail.clone()
     };
     Ok(lines.iter().map(|line| redactor.shown(line)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use slipway_common::contract::sample;
+    use slipway_common::submit::submit;
+
+    use super::*;
+    use crate::testing::Installation;
+
+    #[tokio::test]
+    async fn a_commit_that_is_deployed_again_has_the_status_of_the_newer_deployment() {
+        let installation = Installation::open();
+        let (tools, store) = (installation.tools(), &installation.backend.store);
+        let mut all = Vec::new();
+        for (minutes, revision) in [(3, "1"), (2, "2"), (1, "1")] {
+            let at = Timestamp::now() - SignedDuration::from_mins(minutes);
+            let message = sample::pushed_job("shop", "refs/heads/main", &revision.repeat(40), at);
+            submit(&installation.backend, &message).await.unwrap();
+            all.push(store.deployment(message.deployment).await.unwrap().unwrap());
+        }
+        assert!(is_repeated(&tools, &all[0]).await.unwrap());
+        assert!(!is_repeated(&tools, &all[1]).await.unwrap(), "what came later is another commit");
+        assert!(!is_repeated(&tools, &all[2]).await.unwrap(), "it is the newest");
+    }
 }

@@ -135,7 +135,8 @@ impl Known {
             Some(slug) => slug.clone(),
             None => {
                 let found = tools.backend.store.deployment(deployment).await?;
-                let Some(found) = found else { return Ok(false) };
+                // The store may only be behind: whoever takes the entry up looks for the deployment again.
+                let Some(found) = found else { return Ok(true) };
                 forget_if_full(&mut self.projects);
                 self.projects.insert(deployment, found.project.slug.clone());
                 found.project.slug
@@ -200,5 +201,16 @@ mod tests {
         assert!(noted.take().is_empty());
         noted.note_record(&record(EventKind::StageStarted { stage: Stage::Build, attempt: 1 }));
         assert_eq!(noted.take(), HashSet::from([message.deployment]));
+    }
+
+    #[tokio::test]
+    async fn what_the_store_does_not_know_yet_is_noted_all_the_same() {
+        let installation = crate::testing::Installation::open();
+        let tools = installation.tools();
+        let unregistered = installation.accept().await;
+        let gathered = HashSet::from([DeploymentId::generate(), unregistered.deployment]);
+        note_those_told(&tools, &mut Known::default(), &gathered).await.unwrap();
+        let depth = tools.backend.agenda.depth(List::Reports, Timestamp::now()).await.unwrap();
+        assert_eq!(depth.0 + depth.1, 1, "not that of a project nobody registered");
     }
 }

@@ -12,10 +12,10 @@ use slipway_common::telemetry::chain;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::forge;
+use super::forge::{self, Subject};
 use super::hosts::{Entry, Hosts};
 use super::listeners::{self, Letter};
-use super::look::{Looked, Silence, look};
+use super::look::{Looked, Silence, is_repeated, look};
 use super::pace::{Came, Fault, Pace, Turn, Verdict, jitter, later};
 use super::post::{self, Sender};
 use super::told::{Told, ToldForge, ToldTo, Trouble, mark};
@@ -24,7 +24,7 @@ use super::wanted::{Wanted, wanted};
 use crate::figures::Count;
 use crate::stage::Tools;
 
-/// After this long nothing new is begun in a look.
+/// After this long nothing new is begun in a look: others wait for its place.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 /// An open job is looked at again after this long, should nobody have noted it.
 const OPEN_PAUSE: Duration = Duration::from_secs(60);
@@ -81,9 +81,15 @@ impl Reporter {
             Err(Silence::NotRegistered) => return Ok((Next::Gone, None)),
         };
         told.missed = 0;
+        told.as_of = Some(looked.deployment.updated_at);
         let now = Timestamp::now();
         let forgotten_before = now.checked_sub(settings.keep).unwrap_or(Timestamp::MIN);
-        let wanted = wanted(&looked.seen(settings.public_url.as_deref(), forgotten_before));
+        let mut wanted = wanted(&looked.seen(settings.public_url.as_deref(), forgotten_before));
+        let may_be_past = !looked.is_newest && looked.is_settled() && told.forge.statuses.is_empty();
+        if may_be_past && !wanted.statuses.is_empty() && is_repeated(&self.tools, &looked.deployment).await? {
+            // Nobody remembers it, and what the commit shows now is of the newer one.
+            wanted.statuses.clear();
+        }
         let pace =
             Pace { now, seen: looked.last, give_up: settings.give_up, jitter: jitter(&due.key, due.token) };
         let (told, again) = self.tell_all(&looked, &wanted, told, &pace).await;
@@ -133,7 +139,11 @@ impl Reporter {
             Entry::Away(left) => Came::Away(left),
             Entry::Open(inside) => {
                 let came = match forge::open(&self.tools, &looked.project).await {
-                    Ok(gitlab) => forge::tell(&self.tools, &gitlab, wanted, &mut told, until).await,
+                    Ok(gitlab) => {
+                        let (tools, deployment) = (&*self.tools, &looked.deployment);
+                        let of = Subject { tools, gitlab: &gitlab, deployment };
+                        forge::tell(of, wanted, &mut told, until).await
+                    }
                     Err(fault) => Came::Failed(fault),
                 };
                 match &came {

@@ -26,6 +26,8 @@ pub(crate) struct Told {
     pub(crate) missed: u32,
     /// Number of the last event that was looked at.
     pub(crate) seen: u64,
+    /// When the deployment that was looked at had last changed.
+    pub(crate) as_of: Option<Timestamp>,
     /// What the forge was told.
     pub(crate) forge: ToldForge,
     /// What was published.
@@ -129,6 +131,11 @@ impl Told {
         self.receivers.get(mark).cloned().unwrap_or_else(added)
     }
 
+    /// Whether the deployment has changed since it was looked at.
+    pub(crate) fn is_behind(&self, changed_at: Timestamp) -> bool {
+        self.as_of.is_none_or(|as_of| as_of < changed_at)
+    }
+
     /// Number of the event after which everybody has still to hear.
     pub(crate) fn oldest_cursor(&self) -> u64 {
         let of_receivers = self.receivers.values().filter(|told| !told.gone).map(|told| told.cursor);
@@ -153,7 +160,12 @@ impl ToldForge {
     /// The commit has its status.
     pub(crate) fn status_told(&mut self, status: &CommitStatusWanted) {
         if self.statuses.len() >= STATUSES_MAX && !self.statuses.contains_key(&status.sha) {
-            self.statuses.pop_first();
+            // Those of earlier jobs are not wanted any more.
+            let earlier = self.statuses.iter().find(|(_, (job, _))| *job != status.job);
+            match earlier.map(|(sha, _)| sha.clone()) {
+                Some(sha) => self.statuses.remove(&sha),
+                None => self.statuses.pop_first().map(|(_, told)| told),
+            };
         }
         self.statuses.insert(status.sha.clone(), (status.job, status.course));
     }
@@ -241,10 +253,25 @@ mod tests {
         let told = ToldTo { cursor: u64::MAX, gone: true, trouble: Some(trouble()) };
         let receivers = (0..OUTGOING_MAX).map(|number| (mark(&number.to_string()), told.clone()));
         let receivers = receivers.collect();
-        let all = Told { version: VERSION, missed: 1, seen: 1, forge, topic: told.clone(), receivers };
+        let as_of = Some(Timestamp::MAX);
+        let all = Told { version: VERSION, missed: 1, seen: 1, as_of, forge, topic: told.clone(), receivers };
         let memo = all.memo().unwrap();
         assert!(memo.len() < MEMO_MAX_BYTES, "{} bytes", memo.len());
         assert_eq!(Told::of(Some(&memo)), all);
+    }
+
+    #[test]
+    fn the_commits_of_the_latest_job_are_remembered_before_those_of_others() {
+        let mut forge = ToldForge::default();
+        for sha in ["c", "d", "e", "f"] {
+            forge.status_told(&status(sha));
+        }
+        let first = status("a");
+        let second = CommitStatusWanted { sha: "b".to_owned(), ..first.clone() };
+        forge.status_told(&first);
+        forge.status_told(&second);
+        assert!(forge.has_status(&first) && forge.has_status(&second), "{:?}", forge.statuses);
+        assert_eq!(forge.statuses.len(), STATUSES_MAX);
     }
 
     #[test]

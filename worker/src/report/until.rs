@@ -1,5 +1,5 @@
-//! Until when something new is begun: a look at a deployment ends long before its claim does, and soon after the process
-//! is to end.
+//! Until when something new is begun: a look at a deployment gives its place to another after a while, and ends soon after
+//! the process is to end.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use slipway_common::failure::Failure;
 use slipway_common::model::job::{REPAIR, STOP};
-use slipway_common::model::registered::{Forge, RegisteredProject};
+use slipway_common::model::registered::{Forge, NotifySettings, RegisteredProject};
 use slipway_common::model::{
     Deployment, DeploymentState, Event, Job, JobId, JobState, Reference, StageStatus, Trigger,
 };
@@ -103,8 +103,13 @@ pub(crate) struct DeploymentWanted {
     pub(crate) reference: String,
     /// Whether it is a tag.
     pub(crate) is_tag: bool,
+    /// When the job began.
+    pub(crate) began_at: Timestamp,
     /// Where it stands; never pending.
     pub(crate) course: Course,
+    /// Whether it is listed if it is not yet. What is listed last is taken for what serves: one that is over and past is
+    /// changed where it is listed, and otherwise left out.
+    pub(crate) is_current: bool,
 }
 
 /// An environment as the forge should list it.
@@ -163,16 +168,25 @@ pub(crate) fn wanted(seen: &Seen<'_>) -> Wanted {
 }
 
 fn on_gitlab(seen: &Seen<'_>, heard: Wanted) -> Wanted {
-    let notify = &seen.project.notify;
+    let notify = notify(seen);
     let is_told_of = |job: &&Job| job.finished_at.is_none_or(|at| at >= seen.forgotten_before);
     let job = deploy_job(seen.deployment).filter(is_told_of);
     Wanted {
         statuses: job.filter(|_| notify.statuses).map(|job| statuses(seen, job)).unwrap_or_default(),
-        deployment: job.filter(|_| notify.deployments).and_then(|job| deployment(seen.deployment, job)),
+        deployment: job.filter(|_| notify.deployments).and_then(|job| deployment(seen, job)),
         environment: if notify.deployments { environment(seen, job) } else { None },
         note: if notify.notes { sticky_note(seen) } else { None },
         ..heard
     }
+}
+
+/// Who is told: what the repository's own file said when the push was deployed before what is registered.
+fn notify(seen: &Seen<'_>) -> NotifySettings {
+    let mut settings = seen.project.notify.clone();
+    if let Some(switches) = seen.deployment.trigger.as_ref().and_then(|trigger| trigger.notify) {
+        switches.apply(&mut settings);
+    }
+    settings
 }
 
 /// The latest job that was to bring the deployment into service.
@@ -225,6 +239,12 @@ fn told_of(failure: &Failure) -> String {
     format!("Failed in {}: {}: {}", failure.stage, failure.code, failure.reason)
 }
 
+/// Whether both deployments are of the same commit.
+pub(crate) fn is_same_commit(one: &Deployment, other: &Deployment) -> bool {
+    let (one, other) = (first_commit(one), first_commit(other));
+    one.is_some_and(|one| other.is_some_and(|other| one.sha == other.sha))
+}
+
 /// The commit the deployment is of, and the one Slipway made on top of it, if the forge has that.
 fn commits(deployment: &Deployment) -> Vec<Commit> {
     let first = first_commit(deployment);
@@ -262,12 +282,16 @@ fn short_reference(trigger: &Trigger, reference: &Reference) -> Option<String> {
 }
 
 /// A job that never began is not listed: nothing was done to the environment.
-fn deployment(deployment: &Deployment, job: &Job) -> Option<DeploymentWanted> {
-    job.started_at?;
+fn deployment(seen: &Seen<'_>, job: &Job) -> Option<DeploymentWanted> {
+    let deployment = seen.deployment;
+    let began_at = job.started_at?;
     let commit = first_commit(deployment)?;
-    let course = match course(&job.state) {
+    let course = course(&job.state);
+    let is_current = match course {
         Course::Pending => return None,
-        course @ (Course::Running | Course::Success | Course::Failed | Course::Canceled) => course,
+        Course::Running => true,
+        Course::Success => deployment.state.in_service(),
+        Course::Failed | Course::Canceled => seen.is_newest,
     };
     Some(DeploymentWanted {
         job: job.id,
@@ -275,7 +299,9 @@ fn deployment(deployment: &Deployment, job: &Job) -> Option<DeploymentWanted> {
         reference: commit.reference.unwrap_or_else(|| commit.sha.clone()),
         sha: commit.sha,
         is_tag: commit.is_tag,
+        began_at,
         course,
+        is_current,
     })
 }
 

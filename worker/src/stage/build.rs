@@ -98,7 +98,7 @@ async fn build(
     commit::rewrite_unpushed(run, spec, &source, facts).await?;
     let tree = source.tree(&revision, branch.as_deref()).await?;
     let auth = registry_auth(run).await?;
-    let request = build_request(run, &revision, &template.dockerfile, auth.iter().cloned().collect());
+    let request = build_request(run, &revision, &template.dockerfile, lent_to(spec, auth.as_ref()));
     failpoint::reach(Place::Build, Moment::Inside).await;
     let built = docker::build(engine, &request, Arc::new(tree), run.journal, run.cancel).await?;
     let pushed = match &run.tools.settings.docker.push_to {
@@ -149,6 +149,12 @@ fn build_request(
     }
 }
 
+/// What a build may pull with. Code of others gets nothing: its Dockerfile could name any image of the installation's own
+/// registry.
+fn lent_to(spec: &DeploymentSpec, auth: Option<&RegistryAuth>) -> Vec<RegistryAuth> {
+    auth.filter(|_| !spec.foreign).cloned().into_iter().collect()
+}
+
 /// The credential for the registry images are pushed to, if one is configured.
 async fn registry_auth(run: &Run<'_>) -> Result<Option<RegistryAuth>, StageError> {
     Ok(of_engine(run).await?.map(|credential| RegistryAuth {
@@ -156,4 +162,24 @@ async fn registry_auth(run: &Run<'_>) -> Result<Option<RegistryAuth>, StageError
         username: credential.username,
         password: credential.password,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_common::contract::sample;
+
+    use super::*;
+
+    #[test]
+    fn no_credential_is_lent_to_code_of_others() {
+        let auth = RegistryAuth {
+            server: "registry.example.com".to_owned(),
+            username: "slipway".to_owned(),
+            password: "hunter2".into(),
+        };
+        let own = sample::spec("shop");
+        assert_eq!(lent_to(&own, Some(&auth)).len(), 1);
+        assert!(lent_to(&own, None).is_empty());
+        assert!(lent_to(&DeploymentSpec { foreign: true, ..own }, Some(&auth)).is_empty());
+    }
 }

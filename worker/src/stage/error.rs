@@ -14,6 +14,7 @@ use super::OPEN_PAUSE;
 use crate::docker::DockerError;
 use crate::git::GitError;
 use crate::kubernetes::KubernetesError;
+use crate::project_file::ProjectFileError;
 use crate::recorder::is_away;
 use crate::registry::RegistryError;
 use crate::template::TemplateError;
@@ -34,6 +35,9 @@ pub(crate) enum StageError {
     /// Git.
     #[error("git")]
     Git(#[source] GitError),
+    /// The repository's own file.
+    #[error("the file of the project cannot be used")]
+    ProjectFile(#[source] ProjectFileError),
     /// Template.
     #[error("template")]
     Template(#[source] TemplateError),
@@ -84,6 +88,12 @@ impl From<GitError> for StageError {
     }
 }
 
+impl From<ProjectFileError> for StageError {
+    fn from(error: ProjectFileError) -> Self {
+        Self::ProjectFile(error)
+    }
+}
+
 impl From<DockerError> for StageError {
     fn from(error: DockerError) -> Self {
         Self::Docker(error)
@@ -122,6 +132,7 @@ impl StageError {
             Self::Docker(error) => error.class(),
             Self::Kubernetes(error) => error.class(),
             Self::Registry(error) => error.class(),
+            Self::ProjectFile(error) => error.class(),
             Self::Gitlab(error) if error.is_transient() => FailureClass::Transient,
             Self::Template(_)
             | Self::Refused { .. }
@@ -146,6 +157,7 @@ impl StageError {
             Self::Git(error) => error.is_host_away(),
             Self::TimedOut { .. } => true,
             Self::PushUnknown(_)
+            | Self::ProjectFile(_)
             | Self::Template(_)
             | Self::Docker(_)
             | Self::Kubernetes(_)
@@ -172,6 +184,7 @@ impl StageError {
             Self::PushUnknown(_) => true,
             Self::Store(error) => is_away(error),
             Self::Git(_)
+            | Self::ProjectFile(_)
             | Self::Template(_)
             | Self::Docker(_)
             | Self::Kubernetes(_)
@@ -207,6 +220,7 @@ impl StageError {
             Self::Git(error) => of(error.code(), error).with_hint(error.hint()),
             Self::PushUnknown(_) => of("push_outcome_unknown", self)
                 .with_hint("The host is asked again; check that it can be reached."),
+            Self::ProjectFile(error) => of(error.code(), error).with_hint(error.hint()),
             Self::Template(error) => of(error.code(), error).with_hint(error.hint()),
             Self::Docker(error) => {
                 let reason = if let DockerError::Context { source } = error {
@@ -255,6 +269,7 @@ impl StageError {
             Self::Pipeline(failure) => &failure.log,
             Self::Git(_)
             | Self::PushUnknown(_)
+            | Self::ProjectFile(_)
             | Self::Template(_)
             | Self::Registry(_)
             | Self::Gitlab(_)

@@ -158,19 +158,25 @@ impl Fault {
     /// What people are told.
     pub(super) fn shown(&self) -> SweepError {
         let of = |code: &str, reason: String| SweepError { code: code.to_owned(), reason };
+        let hinted = |code: &str, reason: &str, hint: &str| of(code, format!("{reason} ({hint})"));
         match self {
             Self::Source(error) => {
                 // Whatever is wrong with a repository is wrong when it is cloned.
                 let failure = error.failure(Stage::Clone, Vec::new());
-                let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-                of(&failure.code, format!("{}{hint}", failure.reason))
+                match &failure.hint {
+                    Some(hint) => hinted(&failure.code, &failure.reason, hint),
+                    None => of(&failure.code, failure.reason),
+                }
             }
-            Self::File(error) => of(error.code(), error.to_string()),
-            Self::Forge(error) => of(error.code(), error.message()),
+            Self::File(error) => hinted(error.code(), &error.to_string(), error.hint()),
+            Self::Forge(error) => hinted(error.code(), &error.message(), error.hint()),
             Self::Store(_) => of("store_unavailable", self.to_string()),
             Self::Queue(_) => of("queue_unavailable", self.to_string()),
             Self::Record(_) => of("ledger_unavailable", self.to_string()),
-            Self::TimedOut { .. } => of("sweep_timeout", self.to_string()),
+            Self::TimedOut { .. } => {
+                let hint = "Check that the host is not overloaded, or raise `sweeps.timeout_s`.";
+                hinted("sweep_timeout", &self.to_string(), hint)
+            }
             Self::Stopped => of("interrupted", self.to_string()),
             Self::Crashed => of("sweep_crashed", self.to_string()),
         }
@@ -201,5 +207,19 @@ mod tests {
         let fault = Fault::from(GitError::EmptyRepository);
         assert!(!fault.is_slipways() && !fault.is_host_away());
         assert_eq!(fault.shown().code, "git_repository_empty");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_project_is_told_with_what_can_be_done_about_it() {
+        let errors = crate::project_file::parse("replicas: many\n").unwrap_err();
+        for fault in [
+            Fault::from(GitError::EmptyRepository),
+            Fault::from(ProjectFileError::Invalid { errors }),
+            Fault::from(GitlabError::Unauthorized),
+            Fault::TimedOut { limit_s: 30 },
+        ] {
+            let reason = fault.shown().reason;
+            assert!(reason.contains(" (") && reason.ends_with(')'), "{reason}");
+        }
     }
 }

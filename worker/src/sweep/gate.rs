@@ -152,10 +152,11 @@ impl Line {
 
     fn note(&mut self, took: Duration, is_away: bool) {
         self.took = (self.took * 3 + took) / 4;
-        self.is_away = is_away;
-        if !is_away {
+        // The times that were given out hold, unless they were those of a host that was away.
+        if self.is_away && !is_away {
             self.free_at = None;
         }
+        self.is_away = is_away;
     }
 }
 
@@ -256,6 +257,17 @@ mod tests {
         assert!(matches!(gates.enter("a", true).await, Admission::Later(_)), "hints do not wait for it");
         pass.asked(Duration::from_millis(10), false);
         drop(entered(&gates, "a").await);
+    }
+
+    #[test]
+    fn a_good_look_does_not_call_all_of_those_back_who_were_put_off() {
+        let (mut line, now) = (Line { took: Duration::from_secs(2), ..Line::default() }, Instant::now());
+        let first = line.put_off(PER_HOST, now);
+        line.note(Duration::from_secs(2), false);
+        assert_eq!(line.put_off(PER_HOST, now), first + Duration::from_secs(1), "a time of its own");
+        line.note(Duration::from_secs(2), true);
+        line.note(Duration::from_secs(2), false);
+        assert_eq!(line.put_off(PER_HOST, now), first, "a host that is back is asked at once");
     }
 
     #[test]

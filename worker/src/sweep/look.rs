@@ -1,11 +1,12 @@
 //! One look at one project: where its refs stand, what that comes to, and that it is done.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use slipway_common::model::registered::state::SweepState;
-use slipway_common::model::registered::{Head, RegisteredProject};
+use slipway_common::model::registered::state::{Follows, SweepState};
+use slipway_common::model::registered::{Head, NotifySwitches, RegisteredProject};
 use slipway_common::model::{BranchName, EnvironmentName, ProjectSlug};
 use slipway_common::record::Record;
 use slipway_common::telemetry::chain;
@@ -111,6 +112,8 @@ pub(super) async fn look(
         let opened = Source::of_project(&sweeper.tools, &project.project, &project.spec, cancel).await;
         opened.map_err(Fault::from)
     };
+    // Before the host is asked: a look that comes late must not take for a move what a later one has seen already.
+    let known = sweeper.tools.backend.projects.heads(&project.project.slug).await?;
     let turn = sweeper.turns.acquire().await;
     let source = within(timeout, cancel, opening).await?;
     let look = Look { sweeper, project, source, delivered_at, requests: &requests };
@@ -125,7 +128,7 @@ pub(super) async fn look(
     let done = match listed {
         Ok(heads) => {
             let longest = timeout.saturating_add(settings.git.fetch_timeout);
-            within(longest, cancel, Box::pin(follow(&look, heads, with_requests, state))).await
+            within(longest, cancel, Box::pin(follow(&look, &known, heads, with_requests, state))).await
         }
         Err(fault) => Err(fault),
     };
@@ -158,6 +161,7 @@ async fn within<T>(
 /// Finds out what follows from where refs stand, and does it.
 async fn follow(
     look: &Look<'_>,
+    known: &[Head],
     heads: Heads,
     with_requests: bool,
     state: &mut SweepState,
@@ -166,16 +170,22 @@ async fn follow(
     let rules = match rules::read(look, &heads).await {
         Ok(rules) => rules,
         Err(Fault::File(error)) => {
-            state.deployments += refuse_all(look, &heads, &error).await?;
+            state.deployments += refuse_all(look, known, &heads, &error).await?;
             return Err(Fault::File(error));
         }
         Err(fault) => return Err(fault),
     };
+    let default_branch = heads.default_branch.as_ref().map(BranchName::as_str);
+    state.follows = Some(Follows::of(&rules.environments, rules.review.is_some(), default_branch));
     let is_short = rules.review.is_some() && !with_requests;
     let heads = if is_short { look.heads(true).await? } else { heads };
     let mut troubles = Troubles::default();
-    let plan = plan(look, &rules, &heads, &mut troubles).await?;
-    let carried_out = carry_out(look, &plan, state, &mut troubles).await;
+    let mut plan = plan(look, &rules, &heads, known, &mut troubles).await?;
+    let deployed = deploy_all(look, &plan, rules.notify, state, &mut troubles).await;
+    let carried_out = match deployed {
+        Ok(()) => carry_out(look, &mut plan, known, &mut troubles).await,
+        Err(fault) => Err(fault),
+    };
     state.notes.extend(rules.note.into_iter().chain(plan.notes).chain(troubles.notes));
     carried_out?;
     troubles.first.map_or(Ok(()), Err)
@@ -187,19 +197,24 @@ fn count(heads: &Heads) -> u64 {
 }
 
 /// Decides, and looks into commits where they decide.
-async fn plan(look: &Look<'_>, rules: &Rules, heads: &Heads, troubles: &mut Troubles) -> Result<Plan, Fault> {
+async fn plan(
+    look: &Look<'_>,
+    rules: &Rules,
+    heads: &Heads,
+    known: &[Head],
+    troubles: &mut Troubles,
+) -> Result<Plan, Fault> {
     let requests = match rules.review {
         Some(_) => troubles.take("merge requests", review::open_requests(look).await)?,
         None => None,
     };
-    let known = look.tools().backend.projects.heads(look.slug()).await?;
-    let reviews = review::places(look.tools(), look.slug(), &known).await?;
+    let reviews = review::places(look.tools(), look.slug(), known).await?;
     let mut answers = Answers::new();
     loop {
         let plan = decide(&Input {
             environments: &rules.environments,
             review: rules.review.as_ref(),
-            known: &known,
+            known,
             heads,
             requests: requests.as_deref(),
             reviews: &reviews,
@@ -235,19 +250,20 @@ async fn answer(look: &Look<'_>, question: &Question) -> Result<Answer, Fault> {
     Ok(if is_concerned { Answer::Deploy } else { Answer::Unconcerned })
 }
 
-/// Does what was decided. Deployments come first: what is remembered of refs may depend on them.
-async fn carry_out(
+/// Deploys what is to be deployed. That comes first: what is remembered of refs may depend on it.
+async fn deploy_all(
     look: &Look<'_>,
     plan: &Plan,
+    notify: Option<NotifySwitches>,
     state: &mut SweepState,
     troubles: &mut Troubles,
 ) -> Result<(), Fault> {
     for wanted in &plan.deploy {
-        let deployed = match submit::deploy(look, wanted).await {
+        let deployed = match submit::deploy(look, wanted, notify).await {
             // The deployment says what is wrong with the file; a note says so here.
             Err(Fault::File(error @ ProjectFileError::Invalid { .. })) => {
                 troubles.notes.push(format!("{}: {error}", part(&wanted.environment)));
-                submit::refuse(look, wanted, &error).await
+                submit::refuse(look, wanted, notify).await
             }
             other => other,
         };
@@ -257,12 +273,42 @@ async fn carry_out(
             look.tools().figures.count(Count::Triggered);
         }
     }
+    Ok(())
+}
+
+/// Does what else was decided.
+async fn carry_out(
+    look: &Look<'_>,
+    plan: &mut Plan,
+    known: &[Head],
+    troubles: &mut Troubles,
+) -> Result<(), Fault> {
+    if !(plan.seen.is_empty() && plan.gone.is_empty()) {
+        let now = look.tools().backend.projects.heads(look.slug()).await?;
+        keep_current(plan, known, &now);
+    }
     remember(look, plan).await?;
     for environment in &plan.stop {
         let stopped = review::stop(look.tools(), look.slug(), environment).await;
         troubles.take(&part(environment), stopped)?;
     }
     Ok(())
+}
+
+/// Leaves out what another look has remembered or deployed since `known` was read: a look that took long must not set it
+/// back. Pure.
+fn keep_current(plan: &mut Plan, known: &[Head], now: &[Head]) {
+    let by_place = |heads: &[Head]| -> HashMap<(EnvironmentName, String), Head> {
+        let place = |head: &Head| ((head.environment.clone(), head.reference.clone()), head.clone());
+        heads.iter().map(place).collect()
+    };
+    let (known, now) = (by_place(known), by_place(now));
+    let is_current = |environment: &EnvironmentName, reference: &str| {
+        let place = (environment.clone(), reference.to_owned());
+        known.get(&place) == now.get(&place)
+    };
+    plan.seen.retain(|head| is_current(&head.environment, &head.reference));
+    plan.gone.retain(|(environment, reference)| is_current(environment, reference));
 }
 
 /// Records where refs were seen and which are no more.
@@ -284,13 +330,17 @@ async fn remember(look: &Look<'_>, plan: &Plan) -> Result<(), Fault> {
 
 /// The rules cannot be read at the tip of the default branch. Whoever pushed that is told by deployments that failed, in
 /// the environments this branch was deployed into before; answers how many.
-async fn refuse_all(look: &Look<'_>, heads: &Heads, error: &ProjectFileError) -> Result<u64, Fault> {
+async fn refuse_all(
+    look: &Look<'_>,
+    known: &[Head],
+    heads: &Heads,
+    error: &ProjectFileError,
+) -> Result<u64, Fault> {
     let ProjectFileError::Invalid { .. } = error else { return Ok(0) };
     let Some(branch) = &heads.default_branch else { return Ok(0) };
     let Some(tip) = heads.branches.get(branch.as_str()) else { return Ok(0) };
-    let known = look.tools().backend.projects.heads(look.slug()).await?;
     let reference = branch.full_ref();
-    let moved = known.into_iter().filter(|head| head.reference == reference && head.revision != *tip);
+    let moved = known.iter().filter(|head| head.reference == reference && head.revision != *tip);
     let mut refused = 0;
     for head in moved {
         let wanted = Wanted {
@@ -303,9 +353,9 @@ async fn refuse_all(look: &Look<'_>, heads: &Heads, error: &ProjectFileError) ->
             target: None,
             replicas: None,
             hostnames: Vec::new(),
-            before: Some(head),
+            before: Some(head.clone()),
         };
-        match submit::refuse(look, &wanted, error).await {
+        match submit::refuse(look, &wanted, None).await {
             Ok(is_new) => refused += u64::from(is_new),
             Err(fault) if fault.is_slipways() => return Err(fault),
             Err(fault) => {
@@ -315,4 +365,35 @@ async fn refuse_all(look: &Look<'_>, heads: &Heads, error: &ProjectFileError) ->
         }
     }
     Ok(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(reference: &str, revision: &str) -> Head {
+        Head {
+            environment: "staging".parse().unwrap(),
+            reference: reference.to_owned(),
+            revision: revision.to_owned(),
+            deployment: None,
+        }
+    }
+
+    #[test]
+    fn what_another_look_has_done_meanwhile_is_not_set_back() {
+        let known = [head("refs/heads/a", "1"), head("refs/heads/b", "1"), head("refs/heads/c", "1")];
+        let now = [head("refs/heads/a", "1"), head("refs/heads/b", "3"), head("refs/heads/d", "3")];
+        let mut plan = Plan {
+            seen: vec![head("refs/heads/a", "2"), head("refs/heads/b", "2"), head("refs/heads/e", "2")],
+            gone: vec![
+                ("staging".parse().unwrap(), "refs/heads/c".to_owned()),
+                ("production".parse().unwrap(), "refs/heads/c".to_owned()),
+            ],
+            ..Plan::default()
+        };
+        keep_current(&mut plan, &known, &now);
+        assert_eq!(plan.seen, [head("refs/heads/a", "2"), head("refs/heads/e", "2")]);
+        assert_eq!(plan.gone, [("production".parse().unwrap(), "refs/heads/c".to_owned())]);
+    }
 }

@@ -19,7 +19,7 @@ use slipway_gitlab::{Access, Gitlab, GitlabError, MergeRequest};
 use super::decide::{OpenRequest, ReviewPlace, iid_of};
 use super::fault::Fault;
 use super::look::Look;
-use super::submit::wake;
+use super::submit::{announce, wake};
 use crate::stage::{Tools, secret_of};
 
 /// Who stops these environments.
@@ -110,7 +110,9 @@ pub(super) async fn stop(
         }
         if deployment.state.in_service() {
             tracing::info!(project = %slug, %environment, deployment = %deployment.id, "it is stopped");
-            submit(&tools.backend, &stop_message(tools, &deployment)).await?;
+            let message = stop_message(tools, &deployment);
+            announce(tools, &message).await?;
+            submit(&tools.backend, &message).await?;
             for job in jobs_at_work(&deployment) {
                 wake(tools, job.id).await;
             }

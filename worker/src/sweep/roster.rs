@@ -1,5 +1,6 @@
-//! Goes through the registered projects now and then and puts those on the agenda that are missing there: the agenda is kept
-//! in no ledger, and what of it was lost must not stay unlooked at. Of several workers one does so, under a lease.
+//! Goes through the registered projects and the latest deployments now and then and puts those on the agenda that are missing
+//! there: the agenda is kept in no ledger, and what of it was lost must neither stay unlooked at nor untold. Of several
+//! workers one does so, under a lease.
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pace;
+use crate::report::note_missed;
 use crate::stage::Tools;
 
 /// How often the projects are gone through.
@@ -33,13 +35,13 @@ pub(super) async fn keep(tools: &Tools, stop: &CancellationToken) {
     loop {
         match is_own_turn(tools, worker).await {
             Ok(true) if last.is_none_or(|last| last.elapsed() >= ROUND_INTERVAL) => {
-                match go_through(tools, Timestamp::now()).await {
-                    Ok(noted) => {
+                match go_round(tools, Timestamp::now()).await {
+                    Ok((projects, deployments)) => {
                         last = Some(Instant::now());
-                        tracing::debug!(noted, "the registered projects were gone through");
+                        tracing::debug!(projects, deployments, "what was missing on the agenda is noted");
                     }
                     Err(error) => {
-                        tracing::debug!(error = chain(&error), "the projects cannot be gone through");
+                        tracing::debug!(error = chain(&error), "what is missing on the agenda is not known");
                     }
                 }
             }
@@ -58,6 +60,11 @@ async fn is_own_turn(tools: &Tools, worker: WorkerId) -> Result<bool, StoreError
     let holder = worker.to_string();
     let lease = tools.backend.store.acquire_lease(LEASE, &holder, LEASE_TTL, Timestamp::now()).await?;
     Ok(lease.is_some())
+}
+
+/// Notes the projects and the deployments that are missing; answers how many of each there were.
+async fn go_round(tools: &Tools, now: Timestamp) -> Result<(usize, usize), StoreError> {
+    Ok((go_through(tools, now).await?, note_missed(tools, now).await?))
 }
 
 /// Notes every project that nobody has looked at for too long; answers how many there were.

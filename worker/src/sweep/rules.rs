@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slipway_common::model::registered::{EnvironmentRule, Forge, RegisteredProject, ReviewRule};
+use slipway_common::model::registered::{
+    EnvironmentRule, Forge, NotifySwitches, RegisteredProject, ReviewRule,
+};
 use slipway_common::model::{BranchName, ProjectSlug};
 
 use super::fault::Fault;
@@ -20,6 +22,8 @@ const REMEMBERED_MAX: usize = 20_000;
 pub(super) struct Rules {
     pub(super) environments: Vec<EnvironmentRule>,
     pub(super) review: Option<ReviewRule>,
+    /// Which results are told, where the file says so.
+    pub(super) notify: Option<NotifySwitches>,
     /// What a person should know of them.
     pub(super) note: Option<String>,
 }
@@ -103,6 +107,7 @@ fn of(project: &RegisteredProject, file: Option<&ProjectFile>) -> Rules {
     Rules {
         environments: environments.unwrap_or_else(|| project.environments.clone()),
         review: review.filter(|_| can_review),
+        notify: file.and_then(ProjectFile::notify),
         note,
     }
 }
@@ -124,10 +129,12 @@ mod tests {
         let text = "environments:\n  - name: live\n    tag: v*\nreview: false\n";
         let rules = of(&project, Some(&file(text)));
         assert_eq!(rules.environments[0].environment.as_str(), "live");
-        assert_eq!((rules.environments.len(), rules.review), (1, None));
+        assert_eq!((rules.environments.len(), rules.review, rules.notify), (1, None, None));
         let rules = of(&project, Some(&file("replicas: 2\n")));
         assert_eq!(rules.environments, project.environments);
         assert!(rules.review.is_some());
+        let quiet = of(&project, Some(&file("notify:\n  notes: false\n")));
+        assert_eq!(quiet.notify, Some(NotifySwitches { notes: Some(false), ..NotifySwitches::default() }));
     }
 
     #[test]

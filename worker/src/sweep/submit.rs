@@ -3,13 +3,12 @@
 
 use jiff::Timestamp;
 use slipway_common::agenda::List;
-use slipway_common::failure::Failure;
 use slipway_common::model::job::JOB_MESSAGE_VERSION;
-use slipway_common::model::registered::{Head, RegisteredProject};
+use slipway_common::model::registered::{Head, NotifySwitches, RegisteredProject};
 use slipway_common::model::request::RequestLimits;
 use slipway_common::model::{
     BuildMode, CommitMode, DeploymentId, DeploymentSpec, Event, EventKind, Facts, JobId, JobKind, JobMessage,
-    JobState, Reference, RevisionSpec, Stage, Trigger,
+    JobState, Reference, RevisionSpec, Trigger,
 };
 use slipway_common::record::Record;
 use slipway_common::store::{DeploymentFilter, Page};
@@ -22,62 +21,65 @@ use super::look::Look;
 use super::rules;
 use crate::git::GitError;
 use crate::project_file::{ProjectFile, ProjectFileError};
+use crate::registry;
 use crate::stage::Tools;
 
 /// Most ids that are tried for a ref that came back to where it stood.
 const IDS_MAX: usize = 1_000;
 
 /// Makes the deployment, from what is registered and what the commit's own file says. `false` when another look has made it.
-pub(super) async fn deploy(look: &Look<'_>, wanted: &Wanted) -> Result<bool, Fault> {
+pub(super) async fn deploy(
+    look: &Look<'_>,
+    wanted: &Wanted,
+    notify: Option<NotifySwitches>,
+) -> Result<bool, Fault> {
     let file = rules::file_at(look, &wanted.revision, wanted.branch.as_ref()).await?;
-    let spec = spec_of(look.project, wanted, file.as_ref(), &look.tools().settings.sweeps.limits)?;
-    send(look, wanted, spec).await
+    let mut spec = spec_of(look.project, wanted, file.as_ref(), &look.tools().settings.sweeps.limits)?;
+    if names_another_registry(&look.project.spec, &spec) && is_unbound(look, &spec).await? {
+        tracing::info!(
+            project = %look.slug(), revision = wanted.revision,
+            "the credential for pulling is bound to no registry, and is not given to the one that the file names"
+        );
+        spec.pull_credential = None;
+    }
+    send(look, wanted, spec, notify).await
 }
 
-/// Makes a deployment that has failed: the commit's own file cannot be used. `false` when another look has made it.
+/// Makes a deployment that will fail: the commit's own file cannot be used, which its first stage finds and tells. `false`
+/// when another look has made it.
 pub(super) async fn refuse(
     look: &Look<'_>,
     wanted: &Wanted,
-    error: &ProjectFileError,
+    notify: Option<NotifySwitches>,
 ) -> Result<bool, Fault> {
     let spec = spec_of(look.project, wanted, None, &look.tools().settings.sweeps.limits)?;
-    let Some(message) = message_of(look, wanted, spec).await? else { return Ok(false) };
-    let failure = Failure::new(Stage::Clone, error.code(), error.to_string()).with_hint(error.hint());
-    let failed = EventKind::Failed { failure };
-    let failed = Event::of_request(message.deployment, message.id, Timestamp::now(), failed);
-    announce(look.tools(), &message).await?;
-    // It never gets into the queue: there is nothing to try.
-    let records = vec![Record::Event(Event::accepted(&message)), Record::Event(failed)];
-    look.tools().recorder.record_all(records).await?;
-    Ok(true)
+    send(look, wanted, spec, notify).await
 }
 
-async fn send(look: &Look<'_>, wanted: &Wanted, spec: DeploymentSpec) -> Result<bool, Fault> {
-    let Some(message) = message_of(look, wanted, spec).await? else { return Ok(false) };
-    announce(look.tools(), &message).await?;
-    submit(&look.tools().backend, &message).await?;
-    tracing::info!(
-        project = %look.slug(), environment = %wanted.environment, reference = wanted.reference,
-        revision = wanted.revision, deployment = %message.deployment, "a ref moved and is deployed"
-    );
-    supersede(look.tools(), &message).await;
-    Ok(true)
+/// Whether the image of the deployment may be at another registry than the one of the registered project. Pure.
+fn names_another_registry(registered: &DeploymentSpec, spec: &DeploymentSpec) -> bool {
+    let server = |spec: &DeploymentSpec| {
+        let image = spec.pipeline.image.as_ref();
+        image.map(|image| registry::server_of(image.as_str()))
+    };
+    server(registered) != server(spec)
 }
 
-/// Has the results of the deployment told, whatever becomes of this process.
-async fn announce(tools: &Tools, message: &JobMessage) -> Result<(), Fault> {
-    let key = message.deployment.to_string();
-    Ok(tools.backend.agenda.note(List::Reports, &[key], Timestamp::now()).await?)
+/// Whether the credential with which the image is pulled goes to whichever registry that is at.
+async fn is_unbound(look: &Look<'_>, spec: &DeploymentSpec) -> Result<bool, Fault> {
+    let Some(name) = &spec.pull_credential else { return Ok(false) };
+    let stored = look.tools().backend.store.credential(name).await?;
+    Ok(stored.is_some_and(|stored| stored.host.is_none()))
 }
 
-/// The job that makes the deployment; `None` when another look has made it, or has seen more since.
-async fn message_of(
+async fn send(
     look: &Look<'_>,
     wanted: &Wanted,
     spec: DeploymentSpec,
-) -> Result<Option<JobMessage>, Fault> {
-    let Some((deployment, id)) = ids(look, wanted).await? else { return Ok(None) };
-    Ok(Some(JobMessage {
+    notify: Option<NotifySwitches>,
+) -> Result<bool, Fault> {
+    let Some((deployment, id)) = ids(look, wanted).await? else { return Ok(false) };
+    let message = JobMessage {
         version: JOB_MESSAGE_VERSION,
         id,
         deployment,
@@ -91,23 +93,39 @@ async fn message_of(
             revision: wanted.revision.clone(),
             merge_request: wanted.merge_request,
             delivered_at: look.delivered_at,
+            notify,
         }),
         kind: JobKind::Deploy { spec: Box::new(spec), facts: Facts::default() },
-    }))
+    };
+    announce(look.tools(), &message).await?;
+    submit(&look.tools().backend, &message).await?;
+    tracing::info!(
+        project = %look.slug(), environment = %wanted.environment, reference = wanted.reference,
+        revision = wanted.revision, deployment = %message.deployment, "a ref moved and is deployed"
+    );
+    supersede(look.tools(), &message).await;
+    Ok(true)
 }
 
-/// The ids of the deployment and its job. A ref that comes back to where it stood long ago gets new ones.
+/// Has the results of the deployment told, whatever becomes of this process.
+pub(super) async fn announce(tools: &Tools, message: &JobMessage) -> Result<(), Fault> {
+    let key = message.deployment.to_string();
+    Ok(tools.backend.agenda.note(List::Reports, &[key], Timestamp::now()).await?)
+}
+
+/// The ids of the deployment and its job; `None` when another look has made it, or has seen more since. A ref that comes
+/// back to where it stood long ago gets new ones.
 async fn ids(look: &Look<'_>, wanted: &Wanted) -> Result<Option<(DeploymentId, JobId)>, Fault> {
     let backend = &look.tools().backend;
+    let known = backend.projects.heads(look.slug()).await?;
+    if known.into_iter().find(|head| is_of(head, wanted)) != wanted.before {
+        return Ok(None);
+    }
     let mut before = wanted.before.clone();
     for _ in 0..IDS_MAX {
         let (deployment, job) = derived(look, wanted, before.as_ref());
         if backend.store.deployment(deployment).await?.is_none() {
             return Ok(Some((deployment, job)));
-        }
-        let known = backend.projects.heads(look.slug()).await?;
-        if known.into_iter().find(|head| is_of(head, wanted)) != wanted.before {
-            return Ok(None);
         }
         before = Some(Head {
             environment: wanted.environment.clone(),
@@ -193,6 +211,7 @@ fn confine(spec: &mut DeploymentSpec) {
     }
     spec.cluster_token = None;
     spec.pull_credential = None;
+    spec.foreign = true;
     spec.commit = CommitMode::None;
     if spec.build == BuildMode::Gitlab {
         spec.build = BuildMode::Auto;

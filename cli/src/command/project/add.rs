@@ -1,22 +1,25 @@
 //! `slipway project add`: registers a project and connects it to GitLab, step by step; what was done is undone when a step
 //! fails.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use slipway_common::model::registered::ForgeObjects;
 use slipway_common::model::registered::request::{EnvironmentRequest, ProjectRequest, ReviewRequest};
+use slipway_common::model::registered::{Forge, ForgeObjects};
 use slipway_common::model::request::{HealthRequest, PipelineRequest};
-use slipway_common::model::{AddressPolicy, CredentialName, HttpPolicy, Project, RepositoryAddress};
+use slipway_common::model::{CredentialName, Project, RepositoryAddress};
 use slipway_common::secrets::SecretText;
 use slipway_gitlab::Gitlab;
 
-use super::forge::{self, VARIABLE_PROJECT, VARIABLE_URL, failed};
-use super::{forge_token, read};
+use super::forge::{self, INBOX, SetupError, VARIABLE_PROJECT, VARIABLE_URL, failed};
+use super::{NOT_FOUND, delete, forge_token, read, repository};
 use crate::args::AddArgs;
-use crate::client::Client;
 use crate::client::types::{ProjectCreated, ProjectView};
+use crate::client::{Client, ClientError};
 use crate::command::CommandError;
 use crate::command::credentials::CredentialRequest;
 use crate::command::deploy::new_key;
@@ -25,6 +28,10 @@ use crate::view;
 
 /// User name that GitLab takes beside an access token.
 const TOKEN_USER: &str = "oauth2";
+/// The host whose repositories are GitHub's when nothing else was said.
+const GITHUB_HOST: &str = "github.com";
+/// The first status of answers that do not say whether something was done.
+const SERVER_ERRORS: u16 = 500;
 
 /// Registers the project; on GitLab sets it up.
 ///
@@ -32,18 +39,13 @@ const TOKEN_USER: &str = "oauth2";
 /// When a step failed. What was done before it is undone.
 pub(super) async fn run(client: &Client, args: &AddArgs, json: bool) -> Result<Exit, CommandError> {
     let request = request(args)?;
-    let is_gitlab = args.forge.map_or(!args.url.contains("://github.com/"), |forge| {
-        forge == slipway_common::model::registered::Forge::Gitlab
-    });
-    if args.no_setup || !is_gitlab {
+    let repository = repository(&args.url)?;
+    if args.no_setup || !is_gitlab(args.forge, &repository) {
         return register_only(client, args, &request, json).await;
     }
-    let policy = AddressPolicy { http: HttpPolicy::Always };
-    let repository = RepositoryAddress::parse(&args.url, &policy)
-        .map_err(|error| CommandError::Settings { reason: error.to_string() })?;
     let token = forge_token(&args.token_env)?;
     let gitlab = forge::connect(&repository, token.clone())?;
-    let mut steps = Steps { client, gitlab: &gitlab, slug: None, made: ForgeObjects::default(), json };
+    let mut steps = Steps::new(client, &gitlab, json);
     match steps.take(args, &repository, &token, request).await {
         Ok(answer) => {
             if json {
@@ -58,17 +60,31 @@ pub(super) async fn run(client: &Client, args: &AddArgs, json: bool) -> Result<E
     }
 }
 
-/// What was done so far.
+fn is_gitlab(forge: Option<Forge>, repository: &RepositoryAddress) -> bool {
+    match forge {
+        Some(Forge::Gitlab) => true,
+        Some(Forge::Github | Forge::Gitea) => false,
+        None => !repository.host().eq_ignore_ascii_case(GITHUB_HOST),
+    }
+}
+
+/// What was done so far, or may have been.
 struct Steps<'a> {
     client: &'a Client,
     gitlab: &'a Gitlab,
-    /// The project, once it is registered.
+    /// The project, once it may be registered.
     slug: Option<String>,
+    /// What the webhook calls, once it may be there.
+    hook_url: Option<String>,
     made: ForgeObjects,
     json: bool,
 }
 
-impl Steps<'_> {
+impl<'a> Steps<'a> {
+    fn new(client: &'a Client, gitlab: &'a Gitlab, json: bool) -> Self {
+        Self { client, gitlab, slug: None, hook_url: None, made: ForgeObjects::default(), json }
+    }
+
     fn say(&self, words: &str) {
         if !self.json {
             view::line(words);
@@ -82,9 +98,10 @@ impl Steps<'_> {
         token: &SecretString,
         mut request: ProjectRequest,
     ) -> Result<Value, CommandError> {
+        let slug = Project::of(repository).slug.to_string();
+        self.check_new(&slug).await?;
         let info = forge::check(self.gitlab).await?;
         self.say(&format!("found {} on {}", info.path_with_namespace, self.gitlab.host()));
-        let slug = Project::of(repository).slug.to_string();
         let origin = repository.origin();
         let host = origin.split_once("://").map_or(origin.as_str(), |(_, host)| host).trim_end_matches('/');
         let name = format!("gitlab-{slug}");
@@ -94,13 +111,13 @@ impl Steps<'_> {
         if let Some(image) = &info.container_registry_image_prefix {
             request.pull_credential = Some(self.deploy_token(&slug, image).await?);
         }
-        request.made = Some(self.made.clone());
-        let answer: Value = self.client.post(&["projects"], &request, &new_key()).await?;
-        let created: ProjectCreated = read(self.client, answer.clone())?;
-        self.slug = Some(created.slug.clone());
+        // Noted before they are set: what was interrupted here can be undone by `slipway project remove`.
+        request.made = Some(ForgeObjects { variables: variable_names(), ..self.made.clone() });
+        let created = self.register(&slug, &request).await?;
         self.say(&format!("registered the project {}", created.slug));
         let url = public(&created.hook.url, args.public_url.as_ref())?;
         let hook = forge::hook(&url, &created.secrets);
+        self.hook_url = Some(url.clone());
         let hook = self.gitlab.create_hook(&hook).await.map_err(failed("the webhook cannot be made"))?;
         self.made.hook = Some(hook);
         self.say(&format!("made the webhook {hook}, which calls {url}"));
@@ -115,6 +132,29 @@ impl Steps<'_> {
         Ok(kept)
     }
 
+    /// What a project that was connected before needs would be replaced, and be gone when this set-up is undone.
+    async fn check_new(&self, slug: &str) -> Result<(), CommandError> {
+        match self.client.get::<Value>(&["projects", slug], &[]).await {
+            Ok(_) => Err(CommandError::Forge(Box::new(SetupError::Registered { slug: slug.to_owned() }))),
+            Err(ClientError::Refused(problem)) if problem.status == NOT_FOUND => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn register(
+        &mut self,
+        slug: &str,
+        request: &ProjectRequest,
+    ) -> Result<ProjectCreated, CommandError> {
+        let answer: Result<Value, ClientError> = self.client.post(&["projects"], request, &new_key()).await;
+        let is_refused =
+            matches!(&answer, Err(ClientError::Refused(problem)) if problem.status < SERVER_ERRORS);
+        if !is_refused {
+            self.slug = Some(slug.to_owned());
+        }
+        Ok(read(self.client, answer?)?)
+    }
+
     async fn credential(
         &mut self,
         name: &str,
@@ -127,12 +167,11 @@ impl Steps<'_> {
             username: username.map(str::to_owned),
             host: Some(host.to_owned()),
         };
-        self.client.put(&["credentials", name], &body).await?;
-        let name: CredentialName = name.parse().map_err(|error: slipway_common::model::NameError| {
-            CommandError::Settings { reason: error.to_string() }
+        let known: CredentialName = name.parse().map_err(|error: slipway_common::model::NameError| {
+            CommandError::Forge(Box::new(SetupError::Address { reason: error.to_string() }))
         })?;
-        self.made.credentials.push(name);
-        Ok(())
+        self.made.credentials.push(known);
+        Ok(self.client.put(&["credentials", name], &body).await?)
     }
 
     /// A deploy token with which images are pulled: it lives on when the token of a CI job has died.
@@ -148,29 +187,41 @@ impl Steps<'_> {
     }
 
     async fn variables(&mut self, slug: &str, hook_url: &str) -> Result<(), CommandError> {
-        let base = hook_url.split_once("/webhooks/").map_or(hook_url, |(base, _)| base);
+        let base = hook_url.split_once(INBOX).map_or(hook_url, |(base, _)| base);
         for (key, value) in [(VARIABLE_URL, base), (VARIABLE_PROJECT, slug)] {
+            self.made.variables.push(key.to_owned());
             let set = self.gitlab.set_variable(key, value, false).await;
             set.map_err(failed("a CI variable cannot be set"))?;
-            self.made.variables.push(key.to_owned());
         }
         self.say(&format!("set the CI variables {VARIABLE_URL} and {VARIABLE_PROJECT}"));
         Ok(())
     }
 
-    /// Undoes what was done, the last first.
-    async fn undo(&self) {
+    /// Undoes what was done, the last first as far as things depend on each other; answers what could not be undone.
+    async fn undone(&self) -> Vec<String> {
         let mut left = forge::undo(self.gitlab, &self.made).await;
+        if let Some(url) = self.hook_url.as_deref().filter(|_| self.made.hook.is_none()) {
+            left.extend(forge::undo_lost_hook(self.gitlab, url).await);
+        }
         if let Some(slug) = &self.slug
-            && let Err(error) = self.client.delete(&["projects", slug]).await
+            && let Err(error) = delete(self.client, &["projects", slug]).await
         {
             left.push(format!("project {slug}: {error}"));
         }
         for name in &self.made.credentials {
-            if let Err(error) = self.client.delete(&["credentials", name.as_str()]).await {
+            if let Err(error) = delete(self.client, &["credentials", name.as_str()]).await {
                 left.push(format!("credential {name}: {error}"));
             }
         }
+        left
+    }
+
+    /// Undoes what was done, and says what could not be.
+    async fn undo(&self) {
+        if self.slug.is_none() && self.made == ForgeObjects::default() {
+            return;
+        }
+        let left = self.undone().await;
         if left.is_empty() {
             eprintln!("what was done before has been undone");
         }
@@ -178,6 +229,10 @@ impl Steps<'_> {
             eprintln!("could not be undone: {}", view::text::clean(&what));
         }
     }
+}
+
+fn variable_names() -> Vec<String> {
+    [VARIABLE_URL, VARIABLE_PROJECT].map(str::to_owned).to_vec()
 }
 
 async fn register_only(
@@ -200,9 +255,8 @@ async fn register_only(
 /// The hook's address as the forge is to call it.
 fn public(url: &str, base: Option<&url::Url>) -> Result<String, CommandError> {
     let Some(base) = base else { return Ok(url.to_owned()) };
-    let path = url.find("/webhooks/").map(|at| &url[at..]).ok_or_else(|| CommandError::Settings {
-        reason: "the server's answer names no webhook".to_owned(),
-    })?;
+    let path = url.find(INBOX).map(|at| &url[at..]);
+    let path = path.ok_or_else(|| CommandError::Forge(Box::new(SetupError::NoHook)))?;
     Ok(format!("{}{path}", base.as_str().trim_end_matches('/')))
 }
 
@@ -244,21 +298,4 @@ fn request(args: &AddArgs) -> Result<ProjectRequest, CommandError> {
         review: args.review.then(ReviewRequest::default),
         ..ProjectRequest::new(&args.url)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_address_of_a_hook_can_be_the_one_the_forge_sees() {
-        let url = "http://127.0.0.1:8640/webhooks/gitlab/0198";
-        assert_eq!(public(url, None).unwrap(), url);
-        let base = "https://slipway.example.com/base/".parse().unwrap();
-        assert_eq!(
-            public(url, Some(&base)).unwrap(),
-            "https://slipway.example.com/base/webhooks/gitlab/0198"
-        );
-        assert!(public("http://127.0.0.1/other", Some(&base)).is_err());
-    }
 }

@@ -44,3 +44,27 @@ pub(super) fn run(path: &Path, json: bool) -> Result<Exit, CommandError> {
     }
     Ok(if errors.is_empty() { Exit::Done } else { Exit::Failed })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &[u8]) -> Result<Exit, CommandError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("slipway.yml");
+        std::fs::write(&path, text).unwrap();
+        run(&path, true)
+    }
+
+    #[test]
+    fn scripts_can_tell_a_good_file_from_a_bad_one_and_from_none() {
+        assert_eq!(checked(b"port: 8080\n").unwrap(), Exit::Done);
+        assert_eq!(checked(b"port: much\n").unwrap(), Exit::Failed);
+        assert_eq!(checked(b"port: [\n").unwrap(), Exit::Failed);
+        let none = run(Path::new("/nonexistent/slipway.yml"), true);
+        assert!(matches!(none, Err(CommandError::Read { .. })), "{none:?}");
+        let large = vec![b'#'; usize::try_from(FILE_MAX_BYTES).unwrap() + 1];
+        assert!(matches!(checked(&large), Err(CommandError::Read { .. })));
+        assert!(matches!(checked(b"port: \xff\n"), Err(CommandError::Read { .. })), "it is no UTF-8");
+    }
+}

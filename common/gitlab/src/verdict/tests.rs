@@ -132,6 +132,9 @@ fn a_pipeline_without_jobs_was_skipped_though_a_status_from_outside_keeps_it_run
     };
     assert_eq!(of(before_s(119)), "waits: Pipeline 12 is running.");
     assert_eq!(of(before_s(120)), "pipeline_skipped");
+    let invalid =
+        [Pipeline { yaml_errors: Some("jobs:build".to_owned()), ..pipeline(12, "push", S::Running) }];
+    assert_eq!(short(&judge(&seen(&invalid, &[], None), now())), "pipeline_invalid");
     let skipped = [job(1, "image", S::Skipped), job(2, "test", S::Skipped)];
     assert_eq!(of_push(S::Running, &skipped, Some("image")), "pipeline_skipped");
 }
@@ -160,7 +163,7 @@ fn a_named_job_is_judged_by_itself_and_else_with_its_pipeline() {
         (S::Manual, S::Canceled, "pipeline_cancelled"),
         (S::Success, S::Success, "built 12"),
         (S::Success, S::Failed, "pipeline_failed job 1"),
-        (S::Success, S::Skipped, "image_job_missing job 1"),
+        (S::Success, S::Skipped, "pipeline_skipped"),
         (S::Success, S::Canceled, "pipeline_cancelled"),
         (S::Success, S::Manual, "waits: Job `image` of pipeline 12 waits until somebody starts it by hand."),
         (S::Success, S::Running, "waits: Pipeline 12 succeeded, but its job `image` is running."),
@@ -187,6 +190,22 @@ fn a_pipeline_without_the_named_job_brings_no_image_once_nothing_more_happens() 
     }
     let told = reason(judge(&seen(&[pipeline(12, "push", S::Success)], &others, Some("image")), now()));
     assert_eq!(told, "Pipeline 12 has no job `image`, which was to push the image.");
+}
+
+#[test]
+fn a_job_that_somebody_may_start_holds_up_nothing() {
+    use PipelineStatus as S;
+    let built = || job(1, "image", S::Success);
+    let optional = || may_fail(job(2, "deploy", S::Manual));
+    assert_eq!(of_push(S::Running, &[built(), optional()], None), "built 12");
+    let needed = [built(), job(2, "deploy", S::Manual)];
+    assert_eq!(of_push(S::Running, &needed, None), "waits: Pipeline 12 is running.");
+    assert_eq!(of_push(S::Running, &[optional()], None), "waits: Pipeline 12 is running.");
+    let wanted = [job(1, "test", S::Success), may_fail(job(2, "image", S::Manual))];
+    let waits = "waits: Job `image` of pipeline 12 waits until somebody starts it by hand.";
+    assert_eq!(of_push(S::Running, &wanted, Some("image")), waits);
+    let skipped = [job(1, "image", S::Skipped), optional()];
+    assert_eq!(of_push(S::Running, &skipped, None), "pipeline_skipped");
 }
 
 #[test]

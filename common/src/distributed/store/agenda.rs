@@ -10,7 +10,7 @@ use redis::{FromRedisValue, ToRedisArgs};
 use super::RedisStore;
 use super::codec::{after, lifetime_ms, micros};
 use super::desk::CLOCK_GRACE;
-use super::scripts::{AGENDA_CLAIM, AGENDA_DEPTH, AGENDA_MEMO, AGENDA_NOTE, AGENDA_SETTLE};
+use super::scripts::{AGENDA_CLAIM, AGENDA_DEPTH, AGENDA_MEMO, AGENDA_NOTE, AGENDA_RENEW, AGENDA_SETTLE};
 use crate::agenda::{Agenda, Due, List, Next};
 use crate::distributed::redis::Script;
 use crate::store::StoreError;
@@ -65,6 +65,11 @@ impl Agenda for RedisAgenda {
         let args = (list.as_str(), limit.min(CLAIM_MAX), after(now, ttl), micros(now));
         let answer: Vec<Option<String>> = self.ask(&AGENDA_CLAIM, args).await?;
         Ok(answer.chunks(4).filter_map(due).collect())
+    }
+
+    async fn renew(&self, list: List, due: &Due, ttl: Duration, now: Timestamp) -> Result<bool, StoreError> {
+        let args = (list.as_str(), &due.key, due.token, after(now, ttl));
+        self.ask(&AGENDA_RENEW, args).await
     }
 
     async fn settle(

@@ -63,6 +63,7 @@ pub(super) static PROJECTS: Script = Script::new(guarded!("projects.lua"), Repea
 pub(super) static AGENDA_NOTE: Script = Script::new(agenda!("agenda_note.lua"), Repeat::Safe);
 // What a lost answer had claimed would be nobody's until its time is over.
 pub(super) static AGENDA_CLAIM: Script = Script::new(agenda!("agenda_claim.lua"), Repeat::Unsafe);
+pub(super) static AGENDA_RENEW: Script = Script::new(agenda!("agenda_renew.lua"), Repeat::Safe);
 pub(super) static AGENDA_SETTLE: Script = Script::new(agenda!("agenda_settle.lua"), Repeat::Safe);
 pub(super) static AGENDA_MEMO: Script = Script::new(agenda!("agenda_memo.lua"), Repeat::Safe);
 pub(super) static AGENDA_DEPTH: Script = Script::new(agenda!("agenda_depth.lua"), Repeat::Safe);

@@ -197,10 +197,10 @@ pub struct WebhookRequest {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HookRequest {
-    /// Signs deliveries. On GitLab `whsec_` and base64 of 32 bytes; elsewhere 16 to 255 printable ASCII characters.
+    /// Signs deliveries. On GitLab `whsec_` and base64 of 32 bytes; elsewhere 16 to 256 printable ASCII characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<SecretText>,
-    /// Is sent along in clear; on GitLab only. 16 to 255 printable ASCII characters.
+    /// Is sent along in clear; on GitLab only. 16 to 256 printable ASCII characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretText>,
 }

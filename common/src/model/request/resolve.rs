@@ -166,6 +166,7 @@ impl DeploymentRequest {
             build,
             pipeline,
             pull_credential,
+            foreign: false,
             commit: self.commit.unwrap_or_default(),
             credential,
             cluster_token,

@@ -342,6 +342,13 @@ fn of_several_signatures_the_first_known_header_decides() {
 }
 
 #[test]
+fn an_empty_signature_is_explained_by_the_secret_that_is_missing_on_the_forge() {
+    let empty = [("X-Forgejo-Signature", ""), ("X-Gitea-Signature", ""), ("X-Hub-Signature-256", "sha256=")];
+    let refusal = check(Forge::Gitea, &empty, BODY, &[signing(PLAIN_SECRET)]).unwrap_err();
+    assert!(refusal.hint().contains("has a secret"), "{}", refusal.hint());
+}
+
+#[test]
 fn deliveries_are_named_by_their_sender_or_by_their_body() {
     let hub = format!("sha256={}", hex_mac(PLAIN_SECRET, BODY));
     let gitlab = |more: &[(&str, &str)]| {

@@ -114,6 +114,12 @@ pub(in crate::gitlab) fn jobs(call: &Call, project: &Project, id: &str) -> Handl
     Ok(page(call, &jobs.map(|job| job.view(project, pipeline)).collect::<Vec<_>>()))
 }
 
+/// `GET pipelines/:id/bridges`: the jobs that run other pipelines, of which there are none here.
+pub(in crate::gitlab) fn bridges(call: &Call, project: &Project, id: &str) -> Handled {
+    find(project, id)?;
+    Ok(page(call, &[]))
+}
+
 /// `GET jobs/:id` and `GET jobs/:id/trace`.
 pub(in crate::gitlab) fn job(project: &Project, id: &str, trace: bool) -> Handled {
     let id: Option<u64> = id.parse().ok();

@@ -1,12 +1,40 @@
 //! Keeping all mirrors together below their limit: the least recently used go first. Blocking.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use super::directory_bytes;
 use super::health::{USED_MARKER, is_damaged};
 use super::lock::{FileLock, LockKind};
 use super::store::Place;
+
+/// Part of the limit that may be fetched before all mirrors are looked at again.
+const SHARE: u64 = 64;
+
+/// How much the mirrors may have grown since they were last looked at: with thousands of them a look takes long.
+#[derive(Debug)]
+pub(super) struct Growth {
+    bytes: AtomicU64,
+    worth_bytes: u64,
+}
+
+impl Growth {
+    /// Nothing is known yet, so the first fetch is worth a look.
+    pub(super) fn of(max_bytes: u64) -> Self {
+        Self { bytes: AtomicU64::new(max_bytes), worth_bytes: max_bytes / SHARE }
+    }
+
+    /// Notes that a mirror has `bytes` after a fetch, and says whether it is time to look at all of them.
+    pub(super) fn is_worth_a_look(&self, bytes: u64) -> bool {
+        let grown = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let is_time = grown >= self.worth_bytes;
+        if is_time {
+            self.bytes.store(0, Ordering::Relaxed);
+        }
+        is_time
+    }
+}
 
 #[derive(Debug)]
 struct Candidate {
@@ -73,5 +101,17 @@ pub(super) fn remove_directory(directory: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_mirrors_are_looked_at_first_and_then_when_enough_was_fetched() {
+        let growth = Growth::of(6_400);
+        let looks: Vec<bool> = [1, 60, 39, 1, 100, 99, 1].map(|bytes| growth.is_worth_a_look(bytes)).into();
+        assert_eq!(looks, [true, false, false, true, true, false, true]);
     }
 }

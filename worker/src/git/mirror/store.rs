@@ -10,6 +10,7 @@ use slipway_common::model::RepositoryAddress;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use super::evict::Growth;
 use super::lock::{FileLock, LockKind};
 use super::{Mirror, blocking, evict, health};
 use crate::git::command::{GitCommand, GitProgram};
@@ -23,6 +24,7 @@ pub struct MirrorStore {
     limits: Arc<GitLimits>,
     git: GitProgram,
     version_checked: OnceCell<()>,
+    growth: Arc<Growth>,
 }
 
 impl MirrorStore {
@@ -30,7 +32,8 @@ impl MirrorStore {
     #[must_use]
     pub fn new(root: PathBuf, limits: GitLimits) -> Self {
         let git = GitProgram::new(PathBuf::from("git"), &limits);
-        Self { root, limits: Arc::new(limits), git, version_checked: OnceCell::new() }
+        let growth = Arc::new(Growth::of(limits.max_mirrors_total_bytes));
+        Self { root, limits: Arc::new(limits), git, version_checked: OnceCell::new(), growth }
     }
 
     /// The same store with another `git` program than the first one on `PATH`.
@@ -65,6 +68,7 @@ impl MirrorStore {
             cancel: cancel.clone(),
             _in_use: in_use,
             with_suffix: AtomicBool::new(false),
+            growth: Arc::clone(&self.growth),
         }))
     }
 

@@ -1,6 +1,6 @@
 //! What is wanted in every state, and that what was told is not wanted again.
 
-use slipway_common::model::registered::NotifySettings;
+use slipway_common::model::registered::NotifySwitches;
 use slipway_common::model::{CommitFact, EventKind, Facts, SourceFact, Stage};
 
 use super::super::testing::{REVISION, Story, URL, another, at, failed, finished, started};
@@ -88,6 +88,21 @@ fn what_happens_after_it_was_served_does_not_change_the_status() {
 }
 
 #[test]
+fn what_is_over_and_past_is_not_listed_anew() {
+    let is_current = |story: &Story| story.wanted().deployment.expect("it began").is_current;
+    let served = || Story::of_push().then_served();
+    let running = || Story::of_push().then(started(Stage::Clone));
+    assert!(is_current(&running()) && is_current(&served()));
+    assert!(is_current(&Story { is_newest: false, ..served() }), "it still serves");
+    assert!(is_current(&Story { is_newest: false, ..running() }), "it is under way");
+    assert!(!is_current(&served().then(EventKind::Replaced { by: another() })));
+    assert!(!is_current(&served().then_stopped()));
+    let failed = || running().then(failed(Stage::Clone));
+    assert!(is_current(&failed()));
+    assert!(!is_current(&Story { is_newest: false, ..failed() }));
+}
+
+#[test]
 fn a_failure_before_anything_is_cloned_is_on_the_commit_that_was_pushed() {
     let story = Story::of_push().then(failed(Stage::Clone));
     assert_eq!(status(&story).0, Course::Failed);
@@ -134,6 +149,7 @@ fn references_are_short() {
             revision: REVISION.to_owned(),
             merge_request: None,
             delivered_at: None,
+            notify: None,
         };
         short_reference(&trigger, &spec)
     };
@@ -197,6 +213,22 @@ fn what_nobody_wishes_to_see_is_not_wanted() {
     let wanted = story.wanted();
     assert!(ToldForge::default().missing(&wanted).is_empty(), "{wanted:?}");
     assert!(!wanted.messages.is_empty());
+}
+
+#[test]
+fn what_the_repositorys_own_file_says_of_it_comes_before_what_is_registered() {
+    let mut story = Story::of_merge_request(5).then_served();
+    let trigger = story.deployment.trigger.as_mut().unwrap();
+    trigger.notify = Some(NotifySwitches { statuses: Some(false), deployments: None, notes: Some(false) });
+    let wanted = story.wanted();
+    assert!(wanted.statuses.is_empty() && wanted.note.is_none(), "{wanted:?}");
+    assert!(wanted.deployment.is_some() && wanted.environment.is_some(), "{wanted:?}");
+    story.project.notify.deployments = false;
+    story.deployment.trigger.as_mut().unwrap().notify =
+        Some(NotifySwitches { notes: Some(true), ..NotifySwitches::default() });
+    let wanted = story.wanted();
+    assert!(!wanted.statuses.is_empty() && wanted.note.is_some(), "{wanted:?}");
+    assert!(wanted.deployment.is_none() && wanted.environment.is_none(), "{wanted:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod abandon;
 mod ask;
 mod image;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -183,8 +184,11 @@ async fn log_of(run: &Run<'_>, spec: &DeploymentSpec, gitlab: &Gitlab, job: Opti
     let Some(job) = job else { return Vec::new() };
     let asked = tokio::time::timeout(forge::CALL_TIMEOUT, gitlab.log_tail(job, FAILURE_LOG_LINES_MAX)).await;
     let lines = asked.ok().and_then(Result::ok).unwrap_or_default();
-    let Ok(secrets) = open_env(run, &spec.env) else { return Vec::new() };
-    let redactor = Redactor::new(secrets.values());
+    let of_supports = spec.supports.iter().map(|support| &support.env);
+    let envs = [&spec.env].into_iter().chain(of_supports);
+    let opened: Result<Vec<_>, StageError> = envs.map(|env| open_env(run, env)).collect();
+    let Ok(opened) = opened else { return Vec::new() };
+    let redactor = Redactor::new(opened.iter().flat_map(BTreeMap::values));
     lines.iter().map(|line| redactor.shown(line)).collect()
 }
 

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use slipway_common::model::registered::{Head, ReviewRule};
 use slipway_common::model::{BranchName, EnvironmentName};
 
-use super::{Answer, Input, Known, Mover, Plan, Question, Wanted, seen, weigh};
+use super::{Answer, Input, Known, Mover, OWN_BRANCHES, Plan, Question, Wanted, seen, weigh};
 
 /// Where GitLab keeps the heads of merge requests.
 const REQUESTS: &str = "refs/merge-requests/";
@@ -52,7 +52,7 @@ pub(super) fn decide(input: &Input<'_>, known: &Known<'_>, plan: &mut Plan) {
         (Some(rule), Some(open)) => (rule, open),
         (Some(_), None) => return,
     };
-    let mut open: Vec<&OpenRequest> = open.iter().collect();
+    let mut open: Vec<&OpenRequest> = open.iter().filter(|request| !is_own(request)).collect();
     // The newest ones are worked at.
     open.sort_by_key(|request| std::cmp::Reverse(request.iid));
     let mut living = 0;
@@ -98,6 +98,11 @@ fn follow_known(
             1
         }
     }
+}
+
+/// Whether Slipway made it itself, to propose generated files. What it would show is shown by the deployment it is of.
+fn is_own(request: &OpenRequest) -> bool {
+    request.source.as_ref().is_some_and(|source| source.as_str().starts_with(OWN_BRANCHES))
 }
 
 fn is_welcome(rule: &ReviewRule, request: &OpenRequest) -> bool {

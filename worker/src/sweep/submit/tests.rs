@@ -2,8 +2,10 @@
 
 use std::sync::atomic::AtomicU64;
 
+use secrecy::SecretString;
 use slipway_common::config::Config;
-use slipway_common::model::{BranchName, DeploymentState, EnvironmentName, Job, SupportSpec};
+use slipway_common::model::{BranchName, DeploymentState, EnvironmentName, Job, Stage, SupportSpec};
+use slipway_common::record::StoredCredential;
 use slipway_common::secrets::Sealed;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +13,7 @@ use super::super::Sweeper;
 use super::super::tests::{keep, registered};
 use super::*;
 use crate::project_file;
-use crate::stage::Source;
+use crate::stage::{Source, nothing_to_do};
 use crate::testing::Installation;
 
 /// A registered project, and what a look at it needs.
@@ -55,7 +57,7 @@ impl Scene {
 
     async fn send(&self, wanted: &Wanted) -> bool {
         let spec = spec_of(&self.project, wanted, None, &self.sweeper.tools.settings.sweeps.limits).unwrap();
-        send(&self.look().await, wanted, spec).await.unwrap()
+        send(&self.look().await, wanted, spec, None).await.unwrap()
     }
 
     async fn head(&self) -> Option<Head> {
@@ -126,21 +128,52 @@ async fn o4_of_many_pushes_the_newest_alone_waits() {
 }
 
 #[tokio::test]
-async fn a_commit_whose_file_is_wrong_is_a_deployment_that_failed() {
+async fn a_commit_whose_file_is_wrong_is_a_deployment_whose_first_stage_tells_it() {
     let scene = Scene::open().await;
-    let errors = project_file::parse("replicas: many\n").unwrap_err();
-    let error = ProjectFileError::Invalid { errors };
-    assert!(refuse(&scene.look().await, &wanted(1, None), &error).await.unwrap());
-    assert!(!refuse(&scene.look().await, &wanted(1, None), &error).await.unwrap());
+    let quiet = NotifySwitches { notes: Some(false), ..NotifySwitches::default() };
+    assert!(refuse(&scene.look().await, &wanted(1, None), Some(quiet)).await.unwrap());
+    assert!(!refuse(&scene.look().await, &wanted(1, None), Some(quiet)).await.unwrap());
     let head = scene.head().await.unwrap();
     let store = &scene.installation.backend.store;
     let deployment = store.deployment(head.deployment.unwrap()).await.unwrap().unwrap();
-    assert_eq!(deployment.state, DeploymentState::Failed);
-    let failure = deployment.failure.unwrap();
-    assert_eq!(failure.code, "project_file_invalid");
-    assert!(failure.reason.contains("line 1"), "{}", failure.reason);
+    assert_eq!(deployment.state, DeploymentState::Queued);
+    let passed = nothing_to_do(Stage::Clone, &deployment.spec, &deployment.facts);
+    assert!(passed.is_none(), "the file is looked at");
+    assert_eq!(deployment.trigger.unwrap().notify, Some(quiet));
     let depth = scene.installation.backend.queue.depth(Timestamp::now()).await.unwrap();
-    assert_eq!(depth.ready + depth.parked + depth.claimed, 0, "there is nothing to try");
+    assert_eq!(depth.ready, 1, "a worker takes it, whatever becomes of this process");
+}
+
+#[tokio::test]
+async fn a_credential_for_any_registry_is_not_given_to_one_that_a_file_names() {
+    let scene = Scene::open().await;
+    let look = scene.look().await;
+    let sealer = &scene.sweeper.tools.sealer;
+    for (host, is_unbound) in [(None, true), (Some("registry.example.com"), false)] {
+        let secret = sealer.seal("credential/registry", &SecretString::from("s3cret")).unwrap();
+        let credential = StoredCredential {
+            name: "registry".parse().unwrap(),
+            username: None,
+            host: host.map(str::to_owned),
+            secret,
+            updated_at: Timestamp::now(),
+        };
+        scene.installation.backend.record(&Record::CredentialStored(credential)).await.unwrap();
+        assert_eq!(super::is_unbound(&look, &rich().spec).await.unwrap(), is_unbound, "{host:?}");
+    }
+    assert!(!super::is_unbound(&look, &scene.project.spec).await.unwrap(), "there is none");
+    let with = |image: Option<&str>| {
+        let mut spec = rich().spec;
+        spec.pipeline.image = image.map(|image| image.parse().unwrap());
+        spec
+    };
+    let registered = with(Some("registry.example.com/team/shop"));
+    assert!(!names_another_registry(&registered, &with(Some("registry.example.com/team/shop/web"))));
+    assert!(!names_another_registry(&with(None), &with(None)));
+    for elsewhere in ["registry.example.com.evil.example/x", "evil.example/x", "shop"] {
+        assert!(names_another_registry(&registered, &with(Some(elsewhere))), "{elsewhere}");
+        assert!(names_another_registry(&with(None), &with(Some(elsewhere))), "{elsewhere}");
+    }
 }
 
 fn sealed() -> Sealed {
@@ -192,6 +225,7 @@ fn code_of_others_gets_nothing_secret() {
     assert!(spec.supports.iter().all(|support| support.env.is_empty()));
     assert_eq!((spec.cluster_token, spec.pull_credential), (None, None));
     assert_eq!((spec.commit, spec.build), (CommitMode::None, BuildMode::Auto));
+    assert!(spec.foreign, "nor is the installation's own lent to its build");
     assert!(matches!(spec.reference, Reference::Revision(_)), "nothing can be pushed");
 }
 

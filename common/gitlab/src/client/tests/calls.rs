@@ -33,7 +33,9 @@ async fn a_status_that_is_set_already_is_done_and_another_refusal_is_not() {
 async fn a_deployment_is_made_and_changed() {
     let server = Server::start(|asked| match asked.what().as_str() {
         "POST /deployments" => answer(201, r#"{"id":31,"status":"running"}"#),
-        "PUT /deployments/31" => answer(400, r#"{"message":"Cannot transition status via :succeed"}"#),
+        "PUT /deployments/31" => {
+            answer(400, r#"{"message":{"status":["cannot transition via \"succeed\""]}}"#)
+        }
         _ => answer(404, "{}"),
     })
     .await;
@@ -52,6 +54,41 @@ async fn a_deployment_is_made_and_changed() {
     );
     assert_eq!(server.asked()[0].json(), expected);
     assert_eq!(server.asked()[1].json(), serde_json::json!({"status": "success"}));
+}
+
+#[tokio::test]
+async fn a_deployment_that_is_shown_already_is_found() {
+    let server = Server::start(|_| {
+        answer(
+            200,
+            r#"[{"id":39,"sha":"0a1b","status":"failed","created_at":"2026-11-20T10:00:09Z"},
+                {"id":38,"sha":"0a1b","status":"running","created_at":"2026-11-20T10:00:08Z"},
+                {"id":37,"sha":"0a1b","status":"success","created_at":"2026-11-20T10:00:07Z"},
+                {"id":36,"sha":"ffff","status":"running","created_at":"2026-11-20T10:00:06Z"},
+                {"id":35,"sha":"0a1b","status":"running","created_at":"2026-11-20T09:00:00Z"},
+                {"id":34,"sha":"0a1b","status":"running","created_at":null}]"#,
+        )
+    })
+    .await;
+    let gitlab = server.gitlab();
+    let wanted = NewDeployment {
+        environment: "review/app 1".to_owned(),
+        sha: "0a1b".to_owned(),
+        r#ref: "main".to_owned(),
+        tag: false,
+        status: DeploymentStatus::Success,
+    };
+    let since = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    let (recent, late) = (since("2026-11-20T10:00:00Z"), since("2026-11-20T11:00:00Z"));
+    assert_eq!(gitlab.find_deployment(&wanted, recent, None).await, Ok(Some(38)));
+    assert_eq!(gitlab.find_deployment(&wanted, recent, Some(38)).await, Ok(Some(37)));
+    assert_eq!(gitlab.find_deployment(&wanted, late, None).await, Ok(None));
+    let running = NewDeployment { status: DeploymentStatus::Running, ..wanted };
+    assert_eq!(gitlab.find_deployment(&running, recent, Some(38)).await, Ok(None));
+    assert_eq!(
+        server.lines()[0],
+        "GET /deployments?environment=review%2Fapp+1&order_by=id&sort=desc&per_page=20"
+    );
 }
 
 #[tokio::test]
@@ -104,6 +141,23 @@ async fn jobs_of_all_pages_come_in_order_and_once() {
     ];
     assert_eq!(short, expected);
     assert_eq!(server.lines()[0], "GET /pipelines/12/jobs?include_retried=false&per_page=100");
+}
+
+#[tokio::test]
+async fn jobs_that_run_other_pipelines_count_once_the_others_are_over() {
+    let server = Server::start(|asked| match asked.what().as_str() {
+        "GET /pipelines/12/bridges?per_page=100" => {
+            answer(200, r#"[{"id":1,"name":"images","status":"running","downstream_pipeline":{"id":13}}]"#)
+        }
+        line if line.contains("/12/jobs") => answer(200, r#"[{"id":2,"name":"test","status":"success"}]"#),
+        line if line.contains("/14/jobs") => answer(200, "[]"),
+        _ => answer(404, r#"{"message":"404 Not found"}"#),
+    })
+    .await;
+    let gitlab = server.gitlab();
+    let names: Vec<String> = gitlab.jobs(12).await.unwrap().into_iter().map(|job| job.name).collect();
+    assert_eq!(names, ["images", "test"]);
+    assert_eq!(gitlab.jobs(14).await, Ok(Vec::new()), "a GitLab that does not know of them has none");
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use crate::model::registered::{
 };
 use crate::model::request::{Errors, InvalidField, ResolveContext};
 use crate::model::{
-    BuildMode, DeploymentRequest, EnvironmentName, HookId, ProjectSlug, RepositoryAddress, TargetName,
+    BuildMode, DeploymentRequest, EnvironmentName, HookId, Hostname, ProjectSlug, RepositoryAddress,
+    TargetName,
 };
 use crate::webhook::check_signing_secret;
 
@@ -156,7 +157,13 @@ fn rules(
         let place = format!("environments[{index}]");
         let Some(rule) = rule(wanted, &place, base, context, errors) else { continue };
         let is_known = rules.iter().any(|known| known.environment == rule.environment && known.on == rule.on);
-        errors.check(place, !is_known, || "says what an entry before it says of this environment".to_owned());
+        errors.check(place.as_str(), !is_known, || {
+            "says what an entry before it says of this environment".to_owned()
+        });
+        let taken = rule.hostnames.iter().find(|name| is_of_another(&rules, &rule.environment, name));
+        errors.check(format!("{place}.hostnames"), taken.is_none(), || {
+            "gives a host name that an entry before it gives another environment".to_owned()
+        });
         rules.push(rule);
     }
     if wanted.is_empty() {
@@ -170,6 +177,11 @@ fn rules(
         });
     }
     rules
+}
+
+/// Whether another environment answers to this name.
+fn is_of_another(rules: &[EnvironmentRule], environment: &EnvironmentName, name: &Hostname) -> bool {
+    rules.iter().any(|rule| rule.environment != *environment && rule.hostnames.contains(name))
 }
 
 fn rule(
@@ -330,7 +342,9 @@ fn check_webhooks(wanted: &[WebhookRequest], errors: &mut Errors) {
                  fragment, of at most {WEBHOOK_URL_MAX_BYTES} printable ASCII characters"
             )
         });
-        errors.check(field("url"), known.insert(&webhook.url), || "is given twice".to_owned());
+        // Written in another way, it is the same receiver all the same.
+        let receiver = Url::parse(&webhook.url).map_or_else(|_| webhook.url.clone(), String::from);
+        errors.check(field("url"), known.insert(receiver), || "is given twice".to_owned());
         if let Some(secret) = &webhook.secret {
             errors.take(field("secret"), check_signing_secret(secret.secret()));
         }

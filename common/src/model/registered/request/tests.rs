@@ -216,6 +216,27 @@ fn every_wrong_field_is_named() {
 }
 
 #[test]
+fn a_receiver_is_told_once_however_its_address_is_written() {
+    let hooks = |second: &str| json!({ "notify": { "webhooks": [{ "url": "https://a.example/x" }, { "url": second }] } });
+    for same in ["https://a.example/x", "https://A.example/x", "https://a.example:443/x"] {
+        assert_eq!(refused(&hooks(same)), ["notify.webhooks[1].url"], "{same}");
+    }
+    for other in ["https://a.example/X", "https://a.example/x?y", "https://b.example/x"] {
+        assert_eq!(registered(&hooks(other)).project.notify.outgoing.len(), 2, "{other}");
+    }
+}
+
+#[test]
+fn a_host_name_belongs_to_one_environment() {
+    let rules = |second: &str| {
+        let rule = |name: &str, tag: &str| json!({ "name": name, "tag": tag, "target": "edge", "hostnames": ["shop.example.com"] });
+        json!({ "environments": [rule("live", "v*"), rule(second, "w*")] })
+    };
+    assert_eq!(refused(&rules("staging")), ["environments[1].hostnames"]);
+    assert_eq!(registered(&rules("live")).project.environments.len(), 2, "two rules of one environment");
+}
+
+#[test]
 fn results_go_out_encrypted_or_to_this_machine() {
     let addresses =
         ["https://example.com/x?y=1", "http://localhost:8/x", "http://127.0.0.1/", "http://[::1]:80/"];

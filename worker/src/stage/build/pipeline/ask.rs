@@ -54,11 +54,20 @@ impl Fetched {
 
 /// Asks for the pipelines of a commit, and what is needed to judge them.
 pub(super) async fn fetch(gitlab: &Gitlab, revision: &str) -> Result<Fetched, GitlabError> {
-    let pipelines = gitlab.pipelines(revision).await?;
+    let mut pipelines = gitlab.pipelines(revision).await?;
     let (jobs, ci) = match verdict::newest(&pipelines).map(|newest| newest.id) {
         Some(newest) => (gitlab.jobs(newest).await?, None),
         None => (Vec::new(), Some(gitlab.has_ci(revision).await?)),
     };
+    // One without jobs may be invalid, also when a status from outside keeps it running.
+    let unexplained = verdict::newest(&pipelines).filter(|it| jobs.is_empty() && it.yaml_errors.is_none());
+    if let Some(id) = unexplained.map(|it| it.id) {
+        let read = gitlab.pipeline(id).await?;
+        pipelines
+            .iter_mut()
+            .filter(|it| it.id == id)
+            .for_each(|it| it.yaml_errors.clone_from(&read.yaml_errors));
+    }
     Ok(Fetched { pipelines, jobs, ci })
 }
 
