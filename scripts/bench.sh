@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # bench.sh [PART...]: builds the optimised programs and takes the figures of BENCHMARKS.md, one line each. Parts: idle,
-# accept, list, null-jobs, accept-quorum, workers, memory, cluster, scaler, deploy; all of them if none is named. BENCH_SECONDS (30),
-# BENCH_JOBS (20000), BENCH_FLEET (1000) and BENCH_REPETITIONS (7) scale them. Nothing else should run on the machine meanwhile.
+# accept, list, null-jobs, accept-quorum, workers, memory, cluster, scaler, hooks, projects, deploy; all of them if none is
+# named. BENCH_SECONDS (30), BENCH_JOBS (20000), BENCH_FLEET (1000), BENCH_PROJECTS (10000) and BENCH_REPETITIONS (7) scale
+# them. Nothing else should run on the machine meanwhile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh

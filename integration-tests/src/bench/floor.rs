@@ -37,8 +37,20 @@ impl Publisher {
     /// # Errors
     /// When the broker refuses.
     pub async fn open(url: &str, queue: &str, body_bytes: usize) -> Result<Self> {
+        Self::open_kind(url, queue, "quorum", body_bytes).await
+    }
+
+    /// The same with a stream, as the ledger is one.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn open_stream(url: &str, stream: &str, body_bytes: usize) -> Result<Self> {
+        Self::open_kind(url, stream, "stream", body_bytes).await
+    }
+
+    async fn open_kind(url: &str, queue: &str, kind: &str, body_bytes: usize) -> Result<Self> {
         let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-        declare(&connection, queue, "quorum").await?;
+        declare(&connection, queue, kind).await?;
         let channel = confirming(&connection).await?;
         let body = Bytes::from(vec![b'x'; body_bytes]);
         Ok(Self { _connection: connection, channel, queue: queue.to_owned(), body })

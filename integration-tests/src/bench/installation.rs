@@ -29,6 +29,8 @@ const MEMORY_LIMIT: &str = "vm_memory_high_watermark.absolute = 4GB";
 /// Longest wait for this process's own connections.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Longest wait for what a worker says of itself.
+const METRICS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything that runs. It ends with this value.
 #[derive(Debug)]
@@ -92,6 +94,25 @@ impl Installation {
             ("workers", at_work),
             ("bench", cpu::used(std::process::id())?),
         ])
+    }
+
+    /// The process id of Redis.
+    #[must_use]
+    pub fn redis_pid(&self) -> u32 {
+        self.redis.pid()
+    }
+
+    /// What a worker says of itself: the series whose names begin so, with their labels.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn worker_series(&self, index: usize, name: &str) -> Result<Vec<(String, u64)>> {
+        let url = format!("{}/metrics", self.slipway.worker_process(index)?.base_url());
+        let client = reqwest::Client::builder().no_proxy().timeout(METRICS_TIMEOUT).build()?;
+        let text = client.get(url).send().await?.error_for_status()?.text().await?;
+        let series = text.lines().filter(|line| line.starts_with(name));
+        let series = series.filter_map(|line| line.rsplit_once(' '));
+        series.map(|(name, value)| Ok((name.to_owned(), value.parse().context("no whole number")?))).collect()
     }
 
     /// How many deployments the API knows.

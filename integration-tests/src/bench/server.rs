@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 use crate::git_server::{Fault, GitServer, TreeFile};
+use crate::gitlab::delivery::Delivery;
 use crate::slipway_process::SlipwayProcess;
 
 /// Longest wait for one answer; a request that takes longer counts as an error.
@@ -143,11 +144,31 @@ impl FastClient {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| error.to_string())?;
+        self.exchange(request, |status| status == expected).await
+    }
+
+    /// One delivery of a forge to this address, its answer read to the end.
+    ///
+    /// # Errors
+    /// What was wrong, when it was not taken or there is no answer in time.
+    pub async fn deliver(self, url: &str, delivery: Delivery) -> Result<(), String> {
+        let named = delivery.headers.iter();
+        let request = named
+            .fold(Request::post(url), |request, (name, value)| request.header(name.as_str(), value.as_str()));
+        let request = request.body(Full::new(delivery.body)).map_err(|error| error.to_string())?;
+        self.exchange(request, |status| (200..300).contains(&status)).await
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        is_expected: impl Fn(u16) -> bool,
+    ) -> Result<(), String> {
         let exchange = async {
             let answer = self.client.request(request).await.map_err(|error| error.to_string())?;
             let status = answer.status().as_u16();
             let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-            if status == expected {
+            if is_expected(status) {
                 return Ok(());
             }
             Err(format!("status {status}: {}", String::from_utf8_lossy(&body)))

@@ -1,19 +1,20 @@
 //! `slipway-bench`: takes every figure of BENCHMARKS.md and prints one line for each. Missed goals are printed, not
 //! failures. SLIPWAY_BIN, SLIPWAY_API_BIN and SLIPWAY_WORKER_BIN name the programs to measure; BENCH_REPETITIONS says
 //! how often deployments are repeated, BENCH_SECONDS how long a rate is kept, BENCH_JOBS how many jobs pass, BENCH_FLEET how
-//! many deployments a cluster has.
+//! many deployments a cluster has, BENCH_PROJECTS how many projects are registered.
 
 use anyhow::{Context as _, Result, bail};
 use slipway_integration_tests::bench::figure::Figure;
 use slipway_integration_tests::bench::server::WorkerLoad;
 use slipway_integration_tests::bench::{
-    accept, cluster, deploy, disk, growth, idle, listing, null_pipeline, quorum_accept, scaler, workers,
+    accept, cluster, deploy, disk, growth, hooks, idle, listing, null_pipeline, projects, quorum_accept,
+    scaler, workers,
 };
 use slipway_integration_tests::control_plane::ControlPlane;
 use slipway_integration_tests::docker_engine;
 
 /// The parts in the order in which they are taken when none is named.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 12] = [
     "idle",
     "accept",
     "list",
@@ -23,12 +24,15 @@ const PARTS: [&str; 10] = [
     "memory",
     "cluster",
     "scaler",
+    "hooks",
+    "projects",
     "deploy",
 ];
 const REPETITIONS_DEFAULT: u32 = 7;
 const SECONDS_DEFAULT: u32 = 30;
 const JOBS_DEFAULT: u32 = 20_000;
 const FLEET_DEFAULT: u32 = 1_000;
+const PROJECTS_DEFAULT: u32 = 10_000;
 /// Most jobs that do nothing, whatever BENCH_JOBS says: more make the figure no better.
 const NULL_JOBS_MAX: u32 = 2_000;
 
@@ -57,6 +61,8 @@ async fn main() -> Result<()> {
             "memory" => print(&growth::measure(number("BENCH_JOBS", JOBS_DEFAULT)?).await?),
             "cluster" => cluster_figures().await?,
             "scaler" => scaler_figures().await?,
+            "hooks" => print(&hooks::measure().await?),
+            "projects" => print(&projects::measure(number("BENCH_PROJECTS", PROJECTS_DEFAULT)?).await?),
             _ => deploy_figures().await?,
         }
     }
