@@ -9,9 +9,17 @@ use crate::distributed::ledger::StreamLedger;
 use crate::distributed::testing::{TestRabbit, rabbit_shared, unique_prefix};
 use crate::ledger::{Ledger, LedgerError, Offset};
 
+/// Publications under way at once: more than the broker takes in time on a busy machine are refused.
+const FLIGHTS_MAX: usize = 256;
+
 async fn append(broker: &Broker, numbers: std::ops::Range<u64>, size_bytes: usize) {
     let mut flights = tokio::task::JoinSet::new();
     for number in numbers {
+        if flights.len() >= FLIGHTS_MAX
+            && let Some(landed) = flights.join_next().await
+        {
+            landed.unwrap();
+        }
         let (broker, body) = (broker.clone(), format!("{number:0size_bytes$}"));
         flights.spawn(async move { broker.publish(Publication::record(Bytes::from(body))).await.unwrap() });
     }
