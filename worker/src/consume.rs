@@ -281,7 +281,9 @@ async fn run_leased(
     let beat = Beat { tools, claim, lease, progress };
     let journal = Journal::new(tools, message.deployment, message.id, lease.fence);
     let said = stage_of(deployment, message).and_then(|stage| deployment.stage(stage)?.message.as_deref());
-    let run = Run { tools, message, fence: lease.fence, journal: &journal, cancel: interrupt.token(), said };
+    let is_pushed = deployment.trigger.is_some();
+    let cancel = interrupt.token();
+    let run = Run { tools, message, fence: lease.fence, journal: &journal, cancel, said, is_pushed };
     if deployment.job(message.id).is_some_and(|job| job.cancel_requested) {
         return end(&beat, Box::pin(pipeline::cancel(&run))).await;
     }

@@ -110,6 +110,8 @@ pub(crate) struct Run<'a> {
     pub(crate) cancel: &'a CancellationToken,
     /// What the stage the job is at said last, such as why it waits.
     pub(crate) said: Option<&'a str>,
+    /// Whether a push made the deployment. A job that tries one again does not say so itself.
+    pub(crate) is_pushed: bool,
 }
 
 impl Run<'_> {

@@ -20,22 +20,13 @@ pub(super) async fn perform(run: &Run<'_>, spec: &DeploymentSpec) -> Result<Stag
     let files = tree.entries().len();
     let of = branch.as_deref().map(|branch| format!(" of branch {branch}")).unwrap_or_default();
     run.say(&format!("Pinned {}{of}: {files} files", resolved.revision));
-    if is_pushed(run).await? {
+    if run.is_pushed {
         let (spec, limits) = (spec.clone(), run.tools.settings.sweeps.limits.clone());
         let checked = tokio::task::spawn_blocking(move || check_file(&tree, spec, &limits)).await;
         checked.map_err(|_| StageError::Crashed)??;
     }
     let fact = SourceFact { revision: resolved.revision, branch };
     Ok(StageResult::of(Facts { source: Some(fact), ..Facts::default() }))
-}
-
-/// Whether a push made the deployment; a job that tries one again does not say so itself.
-async fn is_pushed(run: &Run<'_>) -> Result<bool, StageError> {
-    if run.message.trigger.is_some() {
-        return Ok(true);
-    }
-    let found = run.tools.backend.store.deployment(run.message.deployment).await;
-    Ok(found.map_err(StageError::Store)?.is_some_and(|deployment| deployment.trigger.is_some()))
 }
 
 /// Whether the file of the repository, if it has one, can be used for a deployment like this.
@@ -53,14 +44,10 @@ mod tests {
     use slipway_common::config::Config;
     use slipway_common::contract::sample;
     use slipway_common::failure::FailureClass;
-    use slipway_common::model::{JobId, JobMessage, Stage};
-    use slipway_common::submit::submit;
-    use tokio_util::sync::CancellationToken;
+    use slipway_common::model::Stage;
 
     use super::*;
-    use crate::journal::Journal;
     use crate::source::MemoryTree;
-    use crate::testing::Installation;
 
     #[test]
     fn what_a_push_made_does_not_run_past_a_file_that_cannot_be_used() {
@@ -77,26 +64,6 @@ mod tests {
             let failure = error.failure(Stage::Clone, Vec::new());
             assert_eq!(failure.code, "project_file_invalid");
             assert!(failure.reason.contains("line 1") && failure.hint.is_some(), "{failure:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_deployment_that_is_tried_again_is_still_one_of_a_push() {
-        let installation = Installation::open();
-        let tools = installation.tools();
-        let now = jiff::Timestamp::now();
-        let pushed = sample::pushed_job("shop", "refs/heads/main", &"1".repeat(40), now);
-        let asked = sample::deploy_job("blog", now);
-        for (message, expected) in [(pushed, true), (asked, false)] {
-            submit(&installation.backend, &message).await.unwrap();
-            let again = JobMessage { id: JobId::generate(), trigger: None, ..message.clone() };
-            for message in [&message, &again] {
-                let (journal, cancel) =
-                    (Journal::new(&tools, message.deployment, message.id, 1), CancellationToken::new());
-                let run =
-                    Run { tools: &tools, message, fence: 1, journal: &journal, cancel: &cancel, said: None };
-                assert_eq!(is_pushed(&run).await.unwrap(), expected);
-            }
         }
     }
 }

@@ -81,8 +81,15 @@ async fn a_gitlab_that_is_away_makes_jobs_wait_until_their_time_is_over() {
     let facts = Facts { commit: Some(commit(false, None)), ..Facts::default() };
     let (journal, cancel) =
         (Journal::new(&tools, message.deployment, message.id, 1), CancellationToken::new());
-    let run =
-        Run { tools: &tools, message: &message, fence: 1, journal: &journal, cancel: &cancel, said: None };
+    let run = Run {
+        tools: &tools,
+        message: &message,
+        fence: 1,
+        journal: &journal,
+        cancel: &cancel,
+        said: None,
+        is_pushed: false,
+    };
     let failed = |error: StageError| error.failure(Stage::Build, Vec::new()).code;
     assert_eq!(failed(perform(&run, &spec, &facts).await.unwrap_err()), "pipeline_credential_missing");
     let token = tools.sealer.seal(&token_context(&message.project), &"glpat-0123456789".into()).unwrap();
