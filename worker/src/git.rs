@@ -1,9 +1,9 @@
 //! Git: everything the worker does with repositories.
 //!
-//! The network (`ls-remote`, `fetch`, `push`) is the job of the `git` program, started in one place
-//! (`command`) with no configuration, no prompts, no hooks and one allowed protocol. Everything local is read
-//! and written with `gix` in bare mirrors. Nothing is ever checked out, so no hook, filter, submodule or
-//! symbolic link of a repository can act on this machine.
+//! Hosts are asked for their refs over HTTP (`smart_http`). Fetching and pushing is the job of the `git`
+//! program, started in one place (`command`) with no configuration, no prompts, no hooks and one allowed
+//! protocol. Everything local is read and written with `gix` in bare mirrors. Nothing is ever checked out, so
+//! no hook, filter, submodule or symbolic link of a repository can act on this machine.
 
 mod command;
 mod commit;
@@ -11,9 +11,11 @@ mod credential;
 mod error;
 mod heads;
 mod limits;
+mod listing;
 mod mirror;
 mod push;
 mod remote;
+mod smart_http;
 mod snapshot;
 
 pub use commit::{Author, CommitDraft, CommitInfo, FoundCommit, find_by_trailer, write_commit};

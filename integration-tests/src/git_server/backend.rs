@@ -34,7 +34,7 @@ pub(super) async fn answer(request: Request<Incoming>, state: Arc<State>) -> io:
     let settings = state.settings().clone();
     let asks_for_pack = find(&body, b"command=fetch");
     match &settings.kept {
-        Some(kept) => kept.count(&head),
+        Some(kept) => kept.count(&body),
         None => state.requests().push(record(&head, asks_for_pack)),
     }
     match &settings.fault {

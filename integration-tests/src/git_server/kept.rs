@@ -8,13 +8,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use http::Uri;
 
+/// What asks for refs.
+const LIST_COMMAND: &[u8] = b"command=ls-refs";
 /// How the requests of Git end.
 const SERVICES: [&str; 3] = ["/info/refs", "/git-upload-pack", "/git-receive-pack"];
 
 /// How much was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
-    /// Times a client began to ask what refs there are.
+    /// Times a client asked what refs there are.
     pub listings: u64,
     /// Requests in all.
     pub requests: u64,
@@ -76,9 +78,9 @@ impl Kept {
     }
 
     /// Counts a request.
-    pub(super) fn count(&self, head: &http::request::Parts) {
+    pub(super) fn count(&self, body: &[u8]) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let lists = head.uri.query().is_some_and(|query| query.contains("service=git-upload-pack"));
+        let lists = body.windows(LIST_COMMAND.len()).any(|window| window == LIST_COMMAND);
         self.listings.fetch_add(u64::from(lists), Ordering::Relaxed);
     }
 
@@ -116,7 +118,11 @@ impl Kept {
         let path = repository(path);
         let mut answers = self.answers();
         answers.generation += 1;
-        answers.known.retain(|question, _| question.repository != path);
+        // What the host can do is the same wherever the refs stand.
+        let is_about_host = |question: &Question| {
+            question.asked.contains("/info/refs") && question.protocol.contains("version=2")
+        };
+        answers.known.retain(|question, _| question.repository != path || is_about_host(question));
     }
 
     fn answers(&self) -> MutexGuard<'_, Answers> {
@@ -152,7 +158,10 @@ mod tests {
         }
         assert!(kept.find(&question("/group/shop/git-upload-pack", "other")).0.is_none());
         let (_, before) = kept.find(&of_shop);
+        let able = question("/group/shop/info/refs?service=git-upload-pack", "");
+        kept.keep(able.clone(), kept.find(&able).1, &Bytes::from_static(b"able"));
         kept.forget("group/shop");
+        assert!(kept.find(&able).0.is_some(), "what the host can do does not move");
         assert!(kept.find(&of_shop).0.is_none());
         assert!(kept.find(&of_blog).0.is_some());
         kept.keep(of_shop.clone(), before, &Bytes::from_static(b"old"));
@@ -175,9 +184,9 @@ mod tests {
     #[test]
     fn listings_are_counted_once_each() {
         let kept = Kept::new(None);
-        for path in ["/a/info/refs?service=git-upload-pack", "/a/git-upload-pack"] {
-            kept.count(&http::Request::get(path).body(()).unwrap().into_parts().0);
+        for body in ["", "0014command=ls-refs\n", "0012command=fetch\n"] {
+            kept.count(body.as_bytes());
         }
-        assert_eq!(kept.asked(), Asked { listings: 1, requests: 2 });
+        assert_eq!(kept.asked(), Asked { listings: 1, requests: 3 });
     }
 }

@@ -95,6 +95,47 @@ async fn branches_tags_and_commits_resolve_to_one_commit() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_known_is_asked_once_and_one_that_changed_from_the_start() {
+    let world = World::new().await;
+    let url = world.server.create_repo("group/asked", &readme()).await.unwrap();
+    let tip = world.server.tip("group/asked", "main").await.unwrap().unwrap();
+    world.server.git("group/asked", &["update-ref", "refs/tags/v1", &tip], b"").await.unwrap();
+    world.server.git("group/asked", &["update-ref", "refs/merge-requests/7/head", &tip], b"").await.unwrap();
+    let mirror = world.open(&url).await.unwrap();
+    let mut heads = Vec::new();
+    for (only_tips, requests) in [(false, 2), (false, 1), (true, 2), (true, 1)] {
+        // A host that hands out tips alone speaks an older version, and tells all its refs at once.
+        world.server.serve_only_tips(only_tips);
+        let before = world.server.requests().len();
+        heads.push(mirror.heads(None, true).await.unwrap());
+        assert_eq!(world.server.requests().len() - before, requests, "{only_tips}");
+    }
+    assert!(heads.iter().all(|found| *found == heads[0]), "{heads:?}");
+    assert_eq!(heads[0].default_branch.as_ref().map(|branch| branch.as_str()), Some("main"));
+    assert_eq!(heads[0].branches, [("main".to_owned(), tip.clone())].into());
+    assert_eq!(heads[0].tags, [("v1".to_owned(), tip.clone())].into());
+    assert_eq!(heads[0].merge_requests, [(7, tip)].into());
+    assert!(mirror.heads(None, false).await.unwrap().merge_requests.is_empty());
+    assert!(!world.calls().iter().any(|call| call.contains("ls-remote")), "no program is started for it");
+}
+
+#[tokio::test]
+async fn a_list_of_refs_that_is_too_long_is_refused() {
+    let world = World::with_limits(GitLimits { max_listing_bytes: 500, ..quick_limits() }).await;
+    let url = world.server.create_repo("group/long", &readme()).await.unwrap();
+    let mirror = world.open(&url).await.unwrap();
+    mirror.resolve(&Reference::DefaultBranch, None).await.unwrap();
+    let tip = world.server.tip("group/long", "main").await.unwrap().unwrap();
+    for number in 0..8 {
+        let name = format!("refs/heads/feature/{number}");
+        world.server.git("group/long", &["update-ref", &name, &tip], b"").await.unwrap();
+    }
+    let error = mirror.heads(None, false).await.unwrap_err();
+    assert_eq!(error.code(), "git_limit", "{error}");
+    assert!(error.to_string().contains("500"), "{error}");
+}
+
+#[tokio::test]
 async fn what_does_not_exist_is_said_plainly() {
     let world = World::new().await;
     let url = world.server.create_repo("group/project", &readme()).await.unwrap();

@@ -24,7 +24,7 @@ mod redact;
 pub(super) use classify::failure;
 pub(super) use disk::{directory_bytes, disk_exceeded};
 use group::ProcessGroup;
-use redact::Redactor;
+pub(super) use redact::Redactor;
 
 /// The oldest Git that takes configuration from `GIT_CONFIG_COUNT`.
 const REQUIRED_VERSION: &str = "2.31";

@@ -40,7 +40,12 @@ impl Credential {
 
     /// The header that carries the credential. To be given to a child's environment only.
     pub(super) fn header(&self) -> SecretString {
-        format!("Authorization: Basic {}", self.encoded()).into()
+        format!("Authorization: {}", self.basic().expose_secret()).into()
+    }
+
+    /// The value of that header.
+    pub(super) fn basic(&self) -> SecretString {
+        format!("Basic {}", self.encoded()).into()
     }
 
     /// Every spelling of the secret that could turn up in a message.

@@ -6,14 +6,13 @@ use slipway_common::model::{BranchName, RevisionSpec};
 
 use super::credential::Credential;
 use super::error::GitError;
+use super::listing::Listing;
 use super::mirror::Mirror;
-use super::remote::{default_branch_name, is_object_id};
 
 /// Most refs of one host that are looked at.
 pub const HEADS_MAX: usize = 50_000;
-
-/// What `ls-remote` puts behind the name of an annotated tag on the line that gives its commit.
-const PEELED: &str = "^{}";
+/// How the names of the refs of merge requests begin.
+const REQUESTS: &str = "refs/merge-requests/";
 
 /// Where the refs of a repository stand. Refs with names that could not be handed to Git again are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,39 +39,34 @@ impl Mirror {
         credential: Option<&Credential>,
         with_merge_requests: bool,
     ) -> Result<Heads, GitError> {
-        let mut patterns = vec!["HEAD".to_owned(), "refs/heads/*".to_owned(), "refs/tags/*".to_owned()];
+        let mut prefixes = vec!["HEAD".to_owned(), "refs/heads/".to_owned(), "refs/tags/".to_owned()];
         if with_merge_requests {
-            patterns.push("refs/merge-requests/*/head".to_owned());
+            prefixes.push(REQUESTS.to_owned());
         }
-        parse(&self.list(&patterns, credential).await?, HEADS_MAX)
+        heads_of(&self.refs(&prefixes, credential).await?, HEADS_MAX)
     }
 }
 
-/// Reads the output of `ls-remote --symref`, whose patterns match the ends of names: others are left out. Pure.
-fn parse(listing: &str, limit: usize) -> Result<Heads, GitError> {
-    let mut heads = Heads { default_branch: default_branch_name(listing), ..Heads::default() };
-    let mut peeled = Vec::new();
-    let lines = listing.lines().filter_map(|line| line.split_once('\t'));
-    for (count, (id, name)) in lines.filter(|(id, _)| is_object_id(id)).enumerate() {
-        if count >= limit {
-            return Err(GitError::Limit { what: "refs", limit: u64::try_from(limit).unwrap_or(u64::MAX) });
-        }
-        if let Some(branch) = name.strip_prefix("refs/heads/") {
-            if BranchName::parse(branch).is_ok() {
-                heads.branches.insert(branch.to_owned(), id.to_owned());
-            }
-        } else if let Some(tag) = name.strip_prefix("refs/tags/") {
-            if let Some(tag) = tag.strip_suffix(PEELED) {
-                peeled.push((tag, id));
-            } else if is_tag(tag) {
-                heads.tags.insert(tag.to_owned(), id.to_owned());
-            }
-        } else if let Some(number) = merge_request(name) {
-            heads.merge_requests.insert(number, id.to_owned());
-        }
+/// Sorts refs by what they are; others are left out. Pure.
+fn heads_of(listing: &Listing, limit: usize) -> Result<Heads, GitError> {
+    // A merge request has other refs beside its head.
+    let counts = |name: &str| !name.starts_with(REQUESTS) || merge_request(name).is_some();
+    if listing.0.iter().filter(|listed| counts(&listed.name)).count() > limit {
+        return Err(GitError::Limit { what: "refs", limit: u64::try_from(limit).unwrap_or(u64::MAX) });
     }
-    for (tag, id) in peeled.into_iter().filter(|(tag, _)| is_tag(tag)) {
-        heads.tags.insert(tag.to_owned(), id.to_owned());
+    let mut heads = Heads { default_branch: listing.default_branch(), ..Heads::default() };
+    for listed in &listing.0 {
+        if let Some(branch) = listed.name.strip_prefix("refs/heads/") {
+            if BranchName::parse(branch).is_ok() {
+                heads.branches.insert(branch.to_owned(), listed.id.clone());
+            }
+        } else if let Some(tag) = listed.name.strip_prefix("refs/tags/") {
+            if is_tag(tag) {
+                heads.tags.insert(tag.to_owned(), listed.peeled.as_ref().unwrap_or(&listed.id).clone());
+            }
+        } else if let Some(number) = merge_request(&listed.name) {
+            heads.merge_requests.insert(number, listed.id.clone());
+        }
     }
     Ok(heads)
 }
@@ -83,33 +77,36 @@ fn is_tag(name: &str) -> bool {
 
 /// The number in `refs/merge-requests/<number>/head`, in its one spelling.
 fn merge_request(name: &str) -> Option<u64> {
-    let text = name.strip_prefix("refs/merge-requests/")?.strip_suffix("/head")?;
+    let text = name.strip_prefix(REQUESTS)?.strip_suffix("/head")?;
     let number: u64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::listing::Listed;
     use super::*;
 
     fn id(digit: char) -> String {
         digit.to_string().repeat(40)
     }
 
-    fn listing(refs: &[(char, &str)]) -> String {
-        let lines = refs.iter().map(|(digit, name)| format!("{}\t{name}\n", id(*digit)));
-        format!("ref: refs/heads/main\tHEAD\n{}\tHEAD\n{}", id('1'), lines.collect::<String>())
+    fn listing(refs: &[(char, &str)]) -> Listing {
+        let listed =
+            |digit: char, name: &str| Listed { name: name.to_owned(), id: id(digit), ..Listed::default() };
+        let head = Listed { target: Some("refs/heads/main".to_owned()), ..listed('1', "HEAD") };
+        Listing(std::iter::once(head).chain(refs.iter().map(|(digit, name)| listed(*digit, name))).collect())
     }
 
     #[test]
     fn refs_are_told_apart_by_what_they_are() {
-        let text = listing(&[
+        let told = listing(&[
             ('1', "refs/heads/main"),
             ('2', "refs/heads/feature/x"),
             ('3', "refs/merge-requests/7/head"),
             ('4', "refs/tags/v1"),
         ]);
-        let heads = parse(&text, 10).unwrap();
+        let heads = heads_of(&told, 10).unwrap();
         assert_eq!(heads.default_branch.unwrap().as_str(), "main");
         assert_eq!(heads.branches, [("feature/x".to_owned(), id('2')), ("main".to_owned(), id('1'))].into());
         assert_eq!(heads.tags, [("v1".to_owned(), id('4'))].into());
@@ -118,21 +115,21 @@ mod tests {
 
     #[test]
     fn an_annotated_tag_stands_for_its_commit() {
-        for order in [["refs/tags/v1", "refs/tags/v1^{}"], ["refs/tags/v1^{}", "refs/tags/v1"]] {
-            let text = listing(&order.map(|name| (if name.ends_with("^{}") { '5' } else { '4' }, name)));
-            assert_eq!(parse(&text, 10).unwrap().tags, [("v1".to_owned(), id('5'))].into(), "{order:?}");
-        }
+        let mut told = listing(&[('4', "refs/tags/v1"), ('6', "refs/tags/v2")]);
+        told.0[1].peeled = Some(id('5'));
+        let expected = [("v1".to_owned(), id('5')), ("v2".to_owned(), id('6'))];
+        assert_eq!(heads_of(&told, 10).unwrap().tags, expected.into());
     }
 
     #[test]
     fn names_that_cannot_be_used_are_left_out() {
         let sha = id('a');
         let shas = [format!("refs/heads/{sha}"), format!("refs/tags/{sha}")];
-        let text = listing(&[
+        let told = listing(&[
             ('2', "refs/heads/-x"),
             ('2', "refs/heads/a..b"),
             ('2', "refs/tags/--upload-pack=x"),
-            ('2', "refs/tags/-x^{}"),
+            ('2', "refs/tags/-x"),
             ('2', "refs/heads/\u{202e}niam"),
             ('2', &shas[0]),
             ('2', &shas[1]),
@@ -142,22 +139,25 @@ mod tests {
             ('2', "refs/merge-requests/-7/head"),
             ('2', "refs/merge-requests/99999999999999999999/head"),
         ]);
-        let heads = parse(&text, 100).unwrap();
+        let heads = heads_of(&told, 100).unwrap();
         let found = (heads.branches.len(), heads.tags.len(), heads.merge_requests.len());
         assert_eq!(found, (0, 0, 0), "{heads:?}");
     }
 
     #[test]
     fn an_empty_repository_has_no_heads() {
-        for text in ["", "ref: refs/heads/--x\tHEAD\nnonsense\trefs/heads/x\n"] {
-            assert_eq!(parse(text, 10).unwrap(), Heads::default(), "{text:?}");
-        }
+        assert_eq!(heads_of(&Listing::default(), 10).unwrap(), Heads::default());
     }
 
     #[test]
     fn too_many_refs_are_refused() {
-        let text = listing(&[('2', "refs/heads/a"), ('3', "refs/heads/b")]);
-        assert!(parse(&text, 3).is_ok());
-        assert_eq!(parse(&text, 2).unwrap_err().code(), "git_limit");
+        let told = listing(&[
+            ('2', "refs/heads/a"),
+            ('3', "refs/heads/b"),
+            ('4', "refs/merge-requests/1/head"),
+            ('5', "refs/merge-requests/1/merge"),
+        ]);
+        assert!(heads_of(&told, 4).is_ok());
+        assert_eq!(heads_of(&told, 3).unwrap_err().code(), "git_limit");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Limits of network operations and of the mirrors on disk.
 #[derive(Debug, Clone)]
 pub struct GitLimits {
-    /// Longest `ls-remote` or `push`.
+    /// Longest question what refs there are, and longest `push`.
     pub command_timeout: Duration,
     /// Longest `fetch`.
     pub fetch_timeout: Duration,
@@ -17,6 +17,8 @@ pub struct GitLimits {
     pub low_speed_window: Duration,
     /// Most output of one command that is kept or parsed.
     pub max_output_bytes: usize,
+    /// Most bytes of an answer that lists refs.
+    pub max_listing_bytes: usize,
     /// Largest mirror of one repository.
     pub max_mirror_bytes: u64,
     /// Largest sum of all mirrors; the least recently used ones are deleted beyond it.
@@ -38,6 +40,7 @@ impl Default for GitLimits {
             low_speed_bytes_per_second: 4_096,
             low_speed_window: Duration::from_secs(20),
             max_output_bytes: 4 << 20,
+            max_listing_bytes: 16 << 20,
             max_mirror_bytes: 2 << 30,
             max_mirrors_total_bytes: 20 << 30,
             max_object_memory_bytes: 512 << 20,

@@ -12,6 +12,8 @@ use super::command::{GitCommand, GitOutput, GitProgram, Remote, directory_bytes,
 use super::credential::Credential;
 use super::error::GitError;
 use super::limits::GitLimits;
+use super::listing::Listing;
+use super::smart_http::{Question, SmartHttp};
 use super::snapshot::Snapshot;
 use crate::failpoint;
 
@@ -41,6 +43,7 @@ pub struct Mirror {
     _in_use: FileLock,
     /// Whether the host wants `.git` at the end of the address.
     with_suffix: AtomicBool,
+    http: Arc<SmartHttp>,
     growth: Arc<Growth>,
 }
 
@@ -141,6 +144,44 @@ impl Mirror {
         health::mark_damaged(&self.place.directory);
     }
 
+    /// What the host says of the refs whose names begin with one of `prefixes`.
+    pub(super) async fn list(
+        &self,
+        operation: &'static str,
+        prefixes: &[String],
+        credential: Option<&Credential>,
+    ) -> Result<Listing, GitError> {
+        let listed = self.list_at(operation, prefixes, credential).await;
+        if matches!(listed, Err(GitError::Redirected { .. })) && self.takes_suffix() {
+            return self.list_at(operation, prefixes, credential).await;
+        }
+        listed
+    }
+
+    async fn list_at(
+        &self,
+        operation: &'static str,
+        prefixes: &[String],
+        credential: Option<&Credential>,
+    ) -> Result<Listing, GitError> {
+        let question =
+            Question { operation, address: &self.address, suffix: self.suffix(), credential, prefixes };
+        tokio::select! {
+            listed = self.http.refs(&question) => listed,
+            () = self.cancel.cancelled() => Err(GitError::Cancelled { operation }),
+        }
+    }
+
+    /// What is put behind the address.
+    fn suffix(&self) -> &'static str {
+        if self.with_suffix.load(Ordering::Relaxed) { ".git" } else { "" }
+    }
+
+    /// Puts `.git` behind the address from now on; `false` when it ends so, or that was done before.
+    fn takes_suffix(&self) -> bool {
+        !self.address.as_str().ends_with(".git") && !self.with_suffix.swap(true, Ordering::Relaxed)
+    }
+
     /// Runs a network command built around the repository's URL, whatever its exit. A host that redirects
     /// from `…/project` to `…/project.git` is asked there directly.
     pub(super) async fn run_remote(
@@ -152,8 +193,7 @@ impl Mirror {
         let output = self.run_at(operation, credential, &arguments).await?;
         let redirected = !output.status.success()
             && matches!(failure(operation, true, &output.stderr), GitError::Redirected { .. });
-        let can_add_suffix = !self.address.as_str().ends_with(".git");
-        if redirected && can_add_suffix && !self.with_suffix.swap(true, Ordering::Relaxed) {
+        if redirected && self.takes_suffix() {
             return self.run_at(operation, credential, &arguments).await;
         }
         Ok(output)
@@ -165,7 +205,7 @@ impl Mirror {
         credential: Option<&Credential>,
         arguments: &impl Fn(&str) -> Vec<OsString>,
     ) -> Result<GitOutput, GitError> {
-        let suffix = if self.with_suffix.load(Ordering::Relaxed) { ".git" } else { "" };
+        let suffix = self.suffix();
         let is_fetch = operation == FETCH;
         let command = GitCommand {
             operation,

@@ -8,17 +8,17 @@ const REDACTED: &str = "[redacted]";
 
 /// Knows the secrets of one command.
 #[derive(Debug)]
-pub(super) struct Redactor {
+pub(crate) struct Redactor {
     secrets: Vec<SecretString>,
 }
 
 impl Redactor {
-    pub(super) fn new(credential: Option<&Credential>) -> Self {
+    pub(crate) fn new(credential: Option<&Credential>) -> Self {
         Self { secrets: credential.map(Credential::spellings).unwrap_or_default() }
     }
 
     /// `text` without the secrets, URL user-info, authorization headers and control characters.
-    pub(super) fn redact(&self, text: &str) -> String {
+    pub(crate) fn redact(&self, text: &str) -> String {
         let mut clean = text.to_owned();
         for secret in &self.secrets {
             clean = clean.replace(secret.expose_secret(), REDACTED);

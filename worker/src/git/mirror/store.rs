@@ -16,6 +16,7 @@ use super::{Mirror, blocking, evict, health};
 use crate::git::command::{GitCommand, GitProgram};
 use crate::git::error::GitError;
 use crate::git::limits::GitLimits;
+use crate::git::smart_http::SmartHttp;
 
 /// The directory that holds all mirrors of this worker.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct MirrorStore {
     root: PathBuf,
     limits: Arc<GitLimits>,
     git: GitProgram,
+    http: Arc<SmartHttp>,
     version_checked: OnceCell<()>,
     growth: Arc<Growth>,
 }
@@ -33,7 +35,9 @@ impl MirrorStore {
     pub fn new(root: PathBuf, limits: GitLimits) -> Self {
         let git = GitProgram::new(PathBuf::from("git"), &limits);
         let growth = Arc::new(Growth::of(limits.max_mirrors_total_bytes));
-        Self { root, limits: Arc::new(limits), git, version_checked: OnceCell::new(), growth }
+        let limits = Arc::new(limits);
+        let http = Arc::new(SmartHttp::new(Arc::clone(&limits)));
+        Self { root, limits, git, http, version_checked: OnceCell::new(), growth }
     }
 
     /// The same store with another `git` program than the first one on `PATH`.
@@ -68,6 +72,7 @@ impl MirrorStore {
             cancel: cancel.clone(),
             _in_use: in_use,
             with_suffix: AtomicBool::new(false),
+            http: Arc::clone(&self.http),
             growth: Arc::clone(&self.growth),
         }))
     }
