@@ -7,6 +7,8 @@ use crate::{Gitlab, GitlabError, parse, verdict};
 
 /// Most pipelines of one commit that are looked at; the newest.
 const PIPELINES_MAX: &str = "100";
+/// Most child pipelines of one pipeline that are looked through.
+const CHILDREN_MAX: usize = 20;
 /// Longest wait for a runner that is believed, in seconds.
 const QUEUED_MAX_S: f64 = 31_536_000.0;
 
@@ -140,6 +142,19 @@ struct RawJob {
     queued_duration: Option<f64>,
 }
 
+/// A job that runs another pipeline.
+#[derive(Deserialize)]
+struct RawBridge {
+    #[serde(flatten)]
+    job: RawJob,
+    downstream_pipeline: Option<RawChild>,
+}
+
+#[derive(Deserialize)]
+struct RawChild {
+    id: u64,
+}
+
 #[derive(Deserialize)]
 struct RawRunner {
     id: Option<u64>,
@@ -174,6 +189,15 @@ impl RawJob {
             started_at: self.started_at,
         }
     }
+}
+
+/// In the order they were made in, each once: pages move while a pipeline grows.
+fn in_order(raw: Vec<RawJob>) -> Vec<PipelineJob> {
+    let now = Timestamp::now();
+    let mut jobs: Vec<PipelineJob> = raw.into_iter().map(|job| job.at(now)).collect();
+    jobs.sort_by_key(|job| job.id);
+    jobs.dedup_by_key(|job| job.id);
+    jobs
 }
 
 impl Gitlab {
@@ -218,23 +242,43 @@ impl Gitlab {
     /// # Errors
     /// When GitLab cannot be asked or refuses.
     pub async fn jobs(&self, pipeline: u64) -> Result<Vec<PipelineJob>, GitlabError> {
-        let mut url = self.in_project(&["pipelines", &pipeline.to_string(), "jobs"])?;
-        url.query_pairs_mut().append_pair("include_retried", "false");
-        let mut raw: Vec<RawJob> = self.list(url).await?;
+        let mut raw = self.own_jobs(pipeline).await?;
         let is_at_rest = |job: &RawJob| job.status.is_over() || job.status == PipelineStatus::Manual;
         if raw.iter().all(is_at_rest) {
-            raw.extend(self.bridges(pipeline).await?);
+            raw.extend(self.bridges(pipeline).await?.into_iter().map(|bridge| bridge.job));
         }
-        let now = Timestamp::now();
-        let mut jobs: Vec<PipelineJob> = raw.into_iter().map(|job| job.at(now)).collect();
-        jobs.sort_by_key(|job| job.id);
-        // Pages move while a pipeline grows.
-        jobs.dedup_by_key(|job| job.id);
-        Ok(jobs)
+        Ok(in_order(raw))
+    }
+
+    /// The jobs of this name in the child pipelines of a pipeline, as far as those have begun. Of children of children,
+    /// and of pipelines of other projects, none.
+    ///
+    /// # Errors
+    /// When GitLab cannot be asked or refuses.
+    pub async fn jobs_of_children(&self, pipeline: u64, name: &str) -> Result<Vec<PipelineJob>, GitlabError> {
+        let bridges = self.bridges(pipeline).await?;
+        let children = bridges.into_iter().filter_map(|bridge| bridge.downstream_pipeline);
+        let mut found = Vec::new();
+        for child in children.take(CHILDREN_MAX) {
+            match self.own_jobs(child.id).await {
+                Ok(jobs) => found.extend(jobs.into_iter().filter(|job| job.name == name)),
+                // It is another project's.
+                Err(GitlabError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(in_order(found))
+    }
+
+    /// The jobs of a pipeline, without those that run other pipelines.
+    async fn own_jobs(&self, pipeline: u64) -> Result<Vec<RawJob>, GitlabError> {
+        let mut url = self.in_project(&["pipelines", &pipeline.to_string(), "jobs"])?;
+        url.query_pairs_mut().append_pair("include_retried", "false");
+        self.list(url).await
     }
 
     /// The jobs of a pipeline that run other pipelines, which the list of jobs leaves out.
-    async fn bridges(&self, pipeline: u64) -> Result<Vec<RawJob>, GitlabError> {
+    async fn bridges(&self, pipeline: u64) -> Result<Vec<RawBridge>, GitlabError> {
         match self.list(self.in_project(&["pipelines", &pipeline.to_string(), "bridges"])?).await {
             Err(GitlabError::NotFound) => Ok(Vec::new()),
             answer => answer,

@@ -123,10 +123,11 @@ async fn look(
     wait: &Wait,
 ) -> Result<ImageFact, Halt> {
     let gitlab = forge::gitlab(run, spec).await?;
-    let fetched = ask::gitlab(run, &gitlab, ask::fetch(&gitlab, revision)).await?;
+    let wanted = job_of(spec, facts);
+    let fetched = ask::gitlab(run, &gitlab, ask::fetch(&gitlab, revision, wanted)).await?;
     let is_silent = fetched.newest().is_none_or(|newest| newest.status == PipelineStatus::Skipped);
     let message = if is_silent { message_of(run, spec, revision).await } else { None };
-    match verdict(&fetched, job_of(spec, facts), message.as_deref(), wait, Timestamp::now()) {
+    match verdict(&fetched, wanted, message.as_deref(), wait, Timestamp::now()) {
         Verdict::Waits(reason) => {
             let again = if fetched.newest().is_none() { APPEAR_POLL.min(wait.poll) } else { wait.poll };
             Err(Halt::Waits { reason, again })

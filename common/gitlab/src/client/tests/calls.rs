@@ -161,6 +161,56 @@ async fn jobs_that_run_other_pipelines_count_once_the_others_are_over() {
 }
 
 #[tokio::test]
+async fn a_job_is_found_in_the_child_pipelines_of_the_project() {
+    let server = Server::start(|asked| match asked.what().as_str() {
+        "GET /pipelines/12/bridges?per_page=100" => {
+            let bridge = |id: u64, child: &str| {
+                format!(r#"{{"id":{id},"name":"b{id}","status":"success","downstream_pipeline":{child}}}"#)
+            };
+            let all = [
+                bridge(1, r#"{"id":13}"#),
+                bridge(2, r#"{"id":99}"#),
+                bridge(3, "null"),
+                bridge(4, r#"{"id":14}"#),
+            ];
+            answer(200, format!("[{}]", all.join(",")))
+        }
+        line if line.contains("/13/jobs") => answer(
+            200,
+            r#"[{"id":6,"name":"image","status":"running"},{"id":5,"name":"test","status":"success"}]"#,
+        ),
+        line if line.contains("/14/jobs") => answer(200, "[]"),
+        _ => answer(404, r#"{"message":"404 Not found"}"#),
+    })
+    .await;
+    let found = server.gitlab().jobs_of_children(12, "image").await.unwrap();
+    assert_eq!(
+        found.iter().map(|job| (job.id, job.status)).collect::<Vec<_>>(),
+        [(6, PipelineStatus::Running)]
+    );
+    assert_eq!(server.gitlab().jobs_of_children(15, "image").await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn every_child_pipeline_is_looked_through_up_to_the_limit() {
+    let server = Server::start(|asked| {
+        if asked.line.contains("bridges") {
+            let bridge = |id: usize| {
+                let child = 100 + id;
+                format!(
+                    r#"{{"id":{id},"name":"b","status":"success","downstream_pipeline":{{"id":{child}}}}}"#
+                )
+            };
+            return answer(200, format!("[{}]", (1..=30).map(bridge).collect::<Vec<_>>().join(",")));
+        }
+        answer(200, "[]")
+    })
+    .await;
+    assert_eq!(server.gitlab().jobs_of_children(12, "image").await, Ok(Vec::new()));
+    assert_eq!(server.lines().len(), 1 + 20);
+}
+
+#[tokio::test]
 async fn of_a_log_the_last_lines_are_given_without_the_token() {
     let server = Server::start(|_| {
         let mut log = "x".repeat(300_000);

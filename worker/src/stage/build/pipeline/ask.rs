@@ -52,11 +52,15 @@ impl Fetched {
     }
 }
 
-/// Asks for the pipelines of a commit, and what is needed to judge them.
-pub(super) async fn fetch(gitlab: &Gitlab, revision: &str) -> Result<Fetched, GitlabError> {
+/// Asks for the pipelines of a commit, and what is needed to judge them by the job that pushes the image, or as a whole.
+pub(super) async fn fetch(
+    gitlab: &Gitlab,
+    revision: &str,
+    wanted: Option<&str>,
+) -> Result<Fetched, GitlabError> {
     let mut pipelines = gitlab.pipelines(revision).await?;
     let (jobs, ci) = match verdict::newest(&pipelines).map(|newest| newest.id) {
-        Some(newest) => (gitlab.jobs(newest).await?, None),
+        Some(newest) => (jobs(gitlab, newest, wanted).await?, None),
         None => (Vec::new(), Some(gitlab.has_ci(revision).await?)),
     };
     // One without jobs may be invalid, also when a status from outside keeps it running.
@@ -69,6 +73,15 @@ pub(super) async fn fetch(gitlab: &Gitlab, revision: &str) -> Result<Fetched, Gi
             .for_each(|it| it.yaml_errors.clone_from(&read.yaml_errors));
     }
     Ok(Fetched { pipelines, jobs, ci })
+}
+
+/// The jobs of a pipeline; the one that is wanted may be in a child pipeline.
+async fn jobs(gitlab: &Gitlab, pipeline: u64, wanted: Option<&str>) -> Result<Vec<PipelineJob>, GitlabError> {
+    let mut jobs = gitlab.jobs(pipeline).await?;
+    if let Some(wanted) = wanted.filter(|wanted| !jobs.iter().any(|job| job.name == **wanted)) {
+        jobs.extend(gitlab.jobs_of_children(pipeline, wanted).await?);
+    }
+    Ok(jobs)
 }
 
 /// Has GitLab asked, unless it is away.
