@@ -40,7 +40,7 @@ struct Line {
     waiting: usize,
     /// Whether it could not be asked the last time; then one at a time tries.
     is_away: bool,
-    /// How long looks take there.
+    /// For how long a place is taken.
     took: Duration,
     /// When a place should be free for the next that is put off.
     free_at: Option<Instant>,
@@ -74,7 +74,7 @@ impl Gates {
         let gate = self.gate(host);
         let step = gate.line().admit(is_hint, self.per_host, Instant::now());
         match step {
-            Step::Enter => Admission::Enter(Pass { gate }),
+            Step::Enter => Admission::Enter(Pass::new(gate)),
             Step::Later(pause) => Admission::Later(pause),
             Step::Wait => {
                 let waiting = Waiting(&gate);
@@ -83,7 +83,7 @@ impl Gates {
                     let has_entered = gate.line().take_turn(self.per_host);
                     if has_entered {
                         drop(waiting);
-                        return Admission::Enter(Pass { gate });
+                        return Admission::Enter(Pass::new(gate));
                     }
                     if tokio::time::timeout_at(until, gate.told.notified()).await.is_err() {
                         let pause = gate.line().put_off(self.per_host, Instant::now());
@@ -150,8 +150,13 @@ impl Line {
         at.duration_since(now).max(LATER_MIN)
     }
 
-    fn note(&mut self, took: Duration, is_away: bool) {
-        self.took = (self.took * 3 + took) / 4;
+    /// A place was free again after it was taken for so long.
+    fn leave(&mut self, held: Duration) {
+        self.at_work = self.at_work.saturating_sub(1);
+        self.took = (self.took * 3 + held) / 4;
+    }
+
+    fn note(&mut self, is_away: bool) {
         // The times that were given out hold, unless they were those of a host that was away.
         if self.is_away && !is_away {
             self.free_at = None;
@@ -175,21 +180,23 @@ impl Drop for Waiting<'_> {
 #[derive(Debug)]
 pub(super) struct Pass {
     gate: Arc<Gate>,
+    since: Instant,
 }
 
 impl Pass {
-    /// The host was asked: how long that took, and whether it was away.
-    pub(super) fn asked(&self, took: Duration, is_away: bool) {
-        self.gate.line().note(took, is_away);
+    fn new(gate: Arc<Gate>) -> Self {
+        Self { gate, since: Instant::now() }
+    }
+
+    /// The host was asked: whether it was away.
+    pub(super) fn asked(&self, is_away: bool) {
+        self.gate.line().note(is_away);
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        {
-            let mut line = self.gate.line();
-            line.at_work = line.at_work.saturating_sub(1);
-        }
+        self.gate.line().leave(self.since.elapsed());
         self.gate.told.notify_one();
     }
 }
@@ -252,10 +259,10 @@ mod tests {
     async fn a_host_that_is_away_is_tried_by_one_at_a_time() {
         let gates = Gates::new(PER_HOST);
         let pass = entered(&gates, "a").await;
-        pass.asked(Duration::from_secs(30), true);
+        pass.asked(true);
         assert!(is_later(&gates, "a").await);
         assert!(matches!(gates.enter("a", true).await, Admission::Later(_)), "hints do not wait for it");
-        pass.asked(Duration::from_millis(10), false);
+        pass.asked(false);
         drop(entered(&gates, "a").await);
     }
 
@@ -263,11 +270,20 @@ mod tests {
     fn a_good_look_does_not_call_all_of_those_back_who_were_put_off() {
         let (mut line, now) = (Line { took: Duration::from_secs(2), ..Line::default() }, Instant::now());
         let first = line.put_off(PER_HOST, now);
-        line.note(Duration::from_secs(2), false);
+        line.leave(Duration::from_secs(2));
+        line.note(false);
         assert_eq!(line.put_off(PER_HOST, now), first + Duration::from_secs(1), "a time of its own");
-        line.note(Duration::from_secs(2), true);
-        line.note(Duration::from_secs(2), false);
+        line.note(true);
+        line.note(false);
         assert_eq!(line.put_off(PER_HOST, now), first, "a host that is back is asked at once");
+    }
+
+    #[test]
+    fn how_long_places_are_taken_decides_for_how_long_others_are_put_off() {
+        let mut line = Line { took: Duration::from_secs(2), at_work: 1, ..Line::default() };
+        line.leave(Duration::from_secs(10));
+        assert_eq!((line.at_work, line.took), (0, Duration::from_secs(4)));
+        assert_eq!(line.put_off(PER_HOST, Instant::now()), Duration::from_secs(2));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use slipway_common::model::registered::{Head, NotifySwitches, RegisteredProject}
 use slipway_common::model::{BranchName, EnvironmentName, ProjectSlug};
 use slipway_common::record::Record;
 use slipway_common::telemetry::chain;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::decide::{Answer, Answers, Input, Plan, Question, Wanted, decide};
@@ -118,11 +117,10 @@ pub(super) async fn look(
     let source = within(timeout, cancel, opening).await?;
     let look = Look { sweeper, project, source, delivered_at, requests: &requests };
     let with_requests = sweeper.files.wants_requests(project);
-    let begun = Instant::now();
     let listing = async { look.heads(with_requests).await.map_err(Fault::from) };
     let listed = within(timeout, cancel, listing).await;
     let is_away = listed.as_ref().err().is_some_and(Fault::is_host_away);
-    pass.asked(begun.elapsed(), is_away);
+    pass.asked(is_away);
     // What comes now may take long, and is this host's own affair.
     drop(turn);
     let done = match listed {
