@@ -1,6 +1,7 @@
 //! The bodies of `POST /projects` and `PATCH /projects/{slug}`, as they arrive, and their resolution into a registered
 //! project.
 
+mod partial;
 mod patch;
 mod resolve;
 mod secret;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use partial::Partial;
 pub use resolve::{ProjectContext, Registration};
 pub use secret::{HOOK_SECRET_OVERLAP_H, MadeSecrets};
 
@@ -229,7 +231,7 @@ pub struct ProjectPatch {
     /// What is waited for when the repository's GitLab pipeline builds.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<PipelineRequest>)]
-    pub pipeline: Option<Option<PipelineRequest>>,
+    pub pipeline: Option<Option<Partial<PipelineRequest>>>,
     /// Name of a stored credential with which the image is pulled.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -253,11 +255,11 @@ pub struct ProjectPatch {
     /// Health check.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<HealthRequest>)]
-    pub health: Option<Option<HealthRequest>>,
+    pub health: Option<Option<Partial<HealthRequest>>>,
     /// Limits of one replica.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<ResourceRequest>)]
-    pub resources: Option<Option<ResourceRequest>>,
+    pub resources: Option<Option<Partial<ResourceRequest>>>,
     /// Which branch or tag goes into which environment; all of them.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<EnvironmentRequest>>)]
@@ -265,11 +267,11 @@ pub struct ProjectPatch {
     /// That open merge requests get environments; `null` ends it.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<ReviewRequest>)]
-    pub review: Option<Option<ReviewRequest>>,
+    pub review: Option<Option<Partial<ReviewRequest>>>,
     /// Who is told of results. Of a webhook whose address is known and whose secret is not given, the secret stays.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<NotifyRequest>)]
-    pub notify: Option<Option<NotifyRequest>>,
+    pub notify: Option<Option<Partial<NotifyRequest>>>,
     /// New secrets of the webhook, as by `rotate_hook`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::{
-    EnvironmentRequest, NotifyRequest, ProjectContext, ProjectPatch, ProjectRequest, Registration,
+    EnvironmentRequest, NotifyRequest, Partial, ProjectContext, ProjectPatch, ProjectRequest, Registration,
     ReviewRequest, WebhookRequest, secret,
 };
 use crate::model::registered::{
@@ -59,20 +62,20 @@ impl ProjectPatch {
             target: chosen(&self.target, || Some(spec.target.to_string())),
             build,
             commit: chosen(&self.commit, || Some(spec.commit)),
-            pipeline: chosen(&self.pipeline, pipeline),
+            pipeline: merged(&self.pipeline, pipeline),
             pull_credential: chosen(&self.pull_credential, || spec.pull_credential.as_ref().map(name)),
             port: chosen(&self.port, || spec.port),
             replicas: chosen(&self.replicas, || Some(spec.replicas)),
             env: self.env_set(),
             supports: chosen(&self.supports, || Some(supports(&spec.supports))).unwrap_or_default(),
-            health: chosen(&self.health, || Some(HealthRequest::from(&spec.health))),
-            resources: chosen(&self.resources, || Some(ResourceRequest::from(&spec.resources))),
+            health: merged(&self.health, || Some(HealthRequest::from(&spec.health))),
+            resources: merged(&self.resources, || Some(ResourceRequest::from(&spec.resources))),
             environments: chosen(&self.environments, || {
                 Some(before.environments.iter().map(EnvironmentRequest::from).collect())
             })
             .unwrap_or_default(),
-            review: chosen(&self.review, || before.review.as_ref().map(ReviewRequest::from)),
-            notify: self.notify(before),
+            review: merged(&self.review, || before.review.as_ref().map(ReviewRequest::from)),
+            notify: merged(&self.notify, || Some(NotifyRequest::from(&before.notify))),
             hook: self.hook.clone(),
             made: chosen(&self.made, || Some(before.made.clone())),
         }
@@ -106,21 +109,6 @@ impl ProjectPatch {
         Err(vec![InvalidField { field: "env".to_owned(), reason }])
     }
 
-    /// Who is to be told: of what the patch names nothing of, as before.
-    fn notify(&self, before: &RegisteredProject) -> Option<NotifyRequest> {
-        let known = NotifyRequest::from(&before.notify);
-        match &self.notify {
-            None => Some(known),
-            Some(None) => None,
-            Some(Some(wanted)) => Some(NotifyRequest {
-                statuses: wanted.statuses.or(known.statuses),
-                deployments: wanted.deployments.or(known.deployments),
-                notes: wanted.notes.or(known.notes),
-                webhooks: wanted.webhooks.clone().or(known.webhooks),
-            }),
-        }
-    }
-
     fn known_webhooks<'a>(&self, before: &'a RegisteredProject) -> &'a [Outgoing] {
         match &self.notify {
             Some(None) => &[],
@@ -133,6 +121,18 @@ impl ProjectPatch {
 fn chosen<T: Clone>(patch: &Option<Option<T>>, before: impl FnOnce() -> Option<T>) -> Option<T> {
     match patch {
         Some(wanted) => wanted.clone(),
+        None => before(),
+    }
+}
+
+/// The same of an object, of which the patch may name a part.
+fn merged<T: Serialize + DeserializeOwned + Default>(
+    patch: &Option<Option<Partial<T>>>,
+    before: impl FnOnce() -> Option<T>,
+) -> Option<T> {
+    match patch {
+        Some(Some(wanted)) => Some(wanted.over(before())),
+        Some(None) => None,
         None => before(),
     }
 }

@@ -301,6 +301,36 @@ fn a_webhook_that_is_known_keeps_its_secret_and_a_new_one_gets_one() {
 }
 
 #[test]
+fn a_patch_that_names_part_of_an_object_leaves_the_rest_of_it() {
+    let before = registered(&json!({
+        "build": "gitlab", "pipeline": { "job": "image", "timeout_s": 60 },
+        "health": { "path": "/a", "interval_ms": 100 }, "resources": { "pids": 50 },
+        "review": { "paths": ["app/**"], "ttl_h": 9, "forks": true },
+        "notify": { "notes": false, "webhooks": [{ "url": "https://a.example/x" }] },
+        "environments": [{ "name": "live", "tag": "v*" }], "credential": "forge",
+    }));
+    let after = patch(
+        &before,
+        9,
+        json!({
+            "pipeline": { "timeout_s": 90 }, "health": { "path": "/b" }, "resources": { "cpu_millis": 100 },
+            "review": { "ttl_h": 24, "forks": null }, "notify": { "statuses": false },
+        }),
+    );
+    let after = after.unwrap();
+    let (spec, was) = (&after.project.spec, &before.project.spec);
+    assert_eq!((spec.pipeline.job.as_deref(), spec.pipeline.timeout_s), (Some("image"), Some(90)));
+    assert_eq!((spec.health.path.as_deref(), spec.health.interval_ms), (Some("/b"), 100));
+    assert_eq!((spec.resources.pids, spec.resources.cpu_millis), (was.resources.pids, 100));
+    let review = after.project.review.as_ref().unwrap();
+    assert_eq!((review.paths.len(), review.ttl_h, review.forks), (1, 24, false));
+    let told = &after.project.notify;
+    assert_eq!((told.statuses, told.notes, told.outgoing.len()), (false, false, 1));
+    let none = patch(&after, 9, json!({ "notify": { "webhooks": null } })).unwrap().project.notify;
+    assert_eq!((none.statuses, none.notes, none.outgoing.len()), (false, false, 0));
+}
+
+#[test]
 fn a_patch_is_refused_by_the_names_of_its_fields() {
     let before = registered(&json!({ "env": { "A": "1" } }));
     for (field, fields) in [
