@@ -14,7 +14,7 @@ use url::Url;
 
 pub(crate) use autoscaler::{AutoscalerCommand, Back, SetArgs, SettingsArgs, TuneArgs, WhatIfArgs};
 pub(crate) use deploy::{DeployArgs, KeyValue, SupportArg};
-pub(crate) use project::{AddArgs, ProjectCommand, RemoveArgs, RotateArgs};
+pub(crate) use project::{AddArgs, ProjectCommand, RemoveArgs, RotateArgs, SetProjectArgs};
 
 /// Takes a Git repository, builds an image and keeps the application running.
 #[derive(Debug, Parser)]

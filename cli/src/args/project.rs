@@ -1,12 +1,18 @@
 //! `slipway project`: projects whose pushes are deployed, and their connection to a forge.
 
-use std::path::PathBuf;
-use std::str::FromStr;
+mod checked;
+mod flags;
 
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
 use clap::{Args, Subcommand};
 use slipway_common::model::registered::Forge;
 
-use super::deploy::{BuildArg, CommitArg, KeyValue};
+pub(crate) use checked::Checked;
+pub(crate) use flags::{NotifyFlags, ProjectFlags, ReviewFlags, RuleArg, Unset};
+
+use checked::{Check, wrong};
 
 const ADD_EXAMPLES: &str = "Examples:
   slipway project add https://gitlab.com/group/shop                 the default branch, into `default`
@@ -18,11 +24,25 @@ The token of GitLab is read from the variable GITLAB_TOKEN (another one: --token
 role Maintainer in the project: with it Slipway reads and writes the repository, and this command makes the webhook, a
 deploy token for the registry, and two CI variables. When a step fails, those before it are undone.";
 
+const SET_EXAMPLES: &str = "Examples:
+  slipway project set shop-1a2b3c --port 8080 --replicas 3
+  slipway project set shop-1a2b3c -e production=tag:'v*' -e staging=main --paths staging='app/**'
+  slipway project set shop-1a2b3c --review-ttl-h 24 --review-max 5
+  slipway project set shop-1a2b3c --no-notes --webhook https://example.com/hooks/deployed
+  slipway project set shop-1a2b3c --unset review --unset port
+
+What is not named stays. Lists are replaced as a whole: -e names all rules there are to be, and nothing of the
+old ones stays, their paths, targets, replicas and host names included; --webhook names all webhooks, and one
+that was there keeps its secret. Of variables only those that are named change. `--unset notify` turns
+statuses, deployments and notes on again, and takes the webhooks away.";
+
 /// `slipway project`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProjectCommand {
     /// Register a project and connect it to GitLab: its pushes are deployed from then on.
-    Add(Box<AddArgs>),
+    Add(Box<Checked<AddArgs>>),
+    /// Change a project: what is given, and nothing else.
+    Set(Box<Checked<SetProjectArgs>>),
     /// List the registered projects.
     #[command(visible_alias = "ls")]
     List {
@@ -66,39 +86,6 @@ pub(crate) struct AddArgs {
     /// What hosts it: gitlab, github or gitea; github for github.com and gitlab otherwise if not given.
     #[arg(long)]
     pub(crate) forge: Option<Forge>,
-    /// Which branch (or `tag:` pattern) goes into which environment. Repeatable.
-    #[arg(short, long = "environment", value_name = "NAME=BRANCH|tag:TAG")]
-    pub(crate) environments: Vec<RuleArg>,
-    /// Give every open merge request an environment of its own.
-    #[arg(long)]
-    pub(crate) review: bool,
-    /// Target to run it on; the server's default if not given.
-    #[arg(short, long)]
-    pub(crate) target: Option<String>,
-    /// Who builds the image.
-    #[arg(long, value_enum)]
-    pub(crate) build: Option<BuildArg>,
-    /// What happens to generated files.
-    #[arg(long, value_enum)]
-    pub(crate) commit: Option<CommitArg>,
-    /// Job of the pipeline that pushes the image.
-    #[arg(long, value_name = "JOB")]
-    pub(crate) pipeline_job: Option<String>,
-    /// Port the application listens on; read from the repository if not given.
-    #[arg(short, long)]
-    pub(crate) port: Option<u16>,
-    /// Number of replicas.
-    #[arg(short = 'n', long)]
-    pub(crate) replicas: Option<u32>,
-    /// Environment variable of the application; not for secrets. Repeatable.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<KeyValue>,
-    /// Pass on a variable of this shell to the application. Repeatable.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) set_from_env: Vec<String>,
-    /// Path asked by the health check.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) health_path: Option<String>,
     /// Variable of this shell that holds the token of GitLab.
     #[arg(long, value_name = "NAME", default_value = "GITLAB_TOKEN")]
     pub(crate) token_env: String,
@@ -111,6 +98,86 @@ pub(crate) struct AddArgs {
     /// Stored credential for the repository; only with --no-setup, for else one is made.
     #[arg(long, value_name = "NAME", requires = "no_setup")]
     pub(crate) credential: Option<String>,
+    /// What the project is to be.
+    #[command(flatten)]
+    pub(crate) flags: ProjectFlags,
+}
+
+impl Check for AddArgs {
+    fn check(&self) -> Result<(), clap::Error> {
+        self.flags.check()
+    }
+}
+
+/// `slipway project set`
+#[derive(Debug, Args)]
+#[command(after_help = SET_EXAMPLES)]
+pub(crate) struct SetProjectArgs {
+    /// The project's short name, as `slipway project list` shows it.
+    pub(crate) project: String,
+    /// Stored credential for the repository.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) credential: Option<String>,
+    /// Give this its default again, or end it. Repeatable.
+    #[arg(long, value_name = "FIELD", value_enum)]
+    pub(crate) unset: Vec<Unset>,
+    /// Take this environment variable of the application away. Repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) unset_env: Vec<String>,
+    /// What the project is to be.
+    #[command(flatten)]
+    pub(crate) flags: ProjectFlags,
+}
+
+impl Check for SetProjectArgs {
+    fn check(&self) -> Result<(), clap::Error> {
+        let takes_away = !self.unset.is_empty() || !self.unset_env.is_empty();
+        if !takes_away && self.credential.is_none() && self.flags == ProjectFlags::default() {
+            let words = "nothing to set is given; `slipway project set --help` lists what there is";
+            return Err(wrong(ErrorKind::MissingRequiredArgument, words));
+        }
+        self.flags.check()?;
+        match self.contradiction() {
+            Some(flag) => Err(wrong(
+                ErrorKind::ArgumentConflict,
+                &format!("{flag} takes away what another flag gives; only one of them can be meant"),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+impl SetProjectArgs {
+    /// The flag that takes something away that another one gives.
+    fn contradiction(&self) -> Option<String> {
+        let field = self.unset.iter().find(|field| self.gives(**field));
+        let variable = self.unset_env.iter().find(|name| self.flags.gives_variable(name));
+        field
+            .map(|field| format!("--unset {}", field.name()))
+            .or_else(|| variable.map(|name| format!("--unset-env {name}")))
+    }
+
+    /// Whether a flag gives this something.
+    fn gives(&self, field: Unset) -> bool {
+        let of_its_own = match field {
+            Unset::Credential => self.credential.is_some(),
+            Unset::Env => !self.unset_env.is_empty(),
+            Unset::Target
+            | Unset::Build
+            | Unset::Commit
+            | Unset::Pipeline
+            | Unset::PullCredential
+            | Unset::Port
+            | Unset::Replicas
+            | Unset::Supports
+            | Unset::Health
+            | Unset::Resources
+            | Unset::Environments
+            | Unset::Review
+            | Unset::Notify => false,
+        };
+        of_its_own || self.flags.gives(field)
+    }
 }
 
 /// `slipway project rotate`
@@ -136,30 +203,6 @@ pub(crate) struct RemoveArgs {
     pub(crate) keep_forge: bool,
 }
 
-/// `NAME=BRANCH` or `NAME=tag:TAG`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RuleArg {
-    /// The environment.
-    pub(crate) environment: String,
-    /// The pattern.
-    pub(crate) pattern: String,
-    /// Whether it is of tags.
-    pub(crate) is_tag: bool,
-}
-
-impl FromStr for RuleArg {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (environment, rest) = text.split_once('=').ok_or("must be like NAME=BRANCH or NAME=tag:TAG")?;
-        let (pattern, is_tag) = rest.strip_prefix("tag:").map_or((rest, false), |tag| (tag, true));
-        if environment.is_empty() || pattern.is_empty() {
-            return Err("must be like NAME=BRANCH or NAME=tag:TAG");
-        }
-        Ok(Self { environment: environment.to_owned(), pattern: pattern.to_owned(), is_tag })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -167,33 +210,81 @@ mod tests {
     use super::*;
     use crate::args::Cli;
 
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
     #[test]
     fn the_examples_are_accepted() {
-        let examples = ADD_EXAMPLES.lines().filter_map(|line| line.strip_prefix("  slipway "));
+        let examples = [ADD_EXAMPLES, SET_EXAMPLES].join("\n");
+        let examples = examples.lines().filter_map(|line| line.strip_prefix("  slipway "));
         let mut count = 0;
         for example in examples {
             // What follows a wide gap explains it.
             let command = example.split("   ").next().unwrap().replace('\'', "");
-            let line = std::iter::once("slipway").chain(command.split_whitespace());
-            Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{example}: {error}"));
+            parsed(&format!("slipway {command}")).unwrap_or_else(|error| panic!("{example}: {error}"));
             count += 1;
         }
-        assert_eq!(count, 4);
+        assert_eq!(count, 9);
+    }
+
+    /// Why a command line is refused, as wrong usage.
+    fn refused(line: &str) -> String {
+        let error = parsed(line).err().unwrap_or_else(|| panic!("`{line}` is accepted"));
+        assert_eq!(error.exit_code(), 2, "{error}");
+        error.to_string()
     }
 
     #[test]
-    fn a_rule_names_an_environment_and_a_branch_or_a_tag() {
-        let rule = |text: &str| text.parse::<RuleArg>();
-        let of = |environment: &str, pattern: &str, is_tag| RuleArg {
-            environment: environment.to_owned(),
-            pattern: pattern.to_owned(),
-            is_tag,
-        };
-        assert_eq!(rule("production=main"), Ok(of("production", "main", false)));
-        assert_eq!(rule("staging=release/*"), Ok(of("staging", "release/*", false)));
-        assert_eq!(rule("production=tag:v*"), Ok(of("production", "v*", true)));
-        for bad in ["production", "=main", "production=", "production=tag:"] {
-            assert!(rule(bad).is_err(), "{bad}");
+    fn to_set_nothing_is_wrong_usage() {
+        let words = refused("slipway project set shop-1a2b3c");
+        assert!(words.contains("nothing to set is given"), "{words}");
+        assert!(refused("slipway project set --port 80").contains("PROJECT"));
+        for flag in ["--unset port", "--unset-env A", "--credential a", "--review-forks=false", "--port 1"] {
+            parsed(&format!("slipway project set shop-1a2b3c {flag}")).unwrap();
         }
+    }
+
+    #[test]
+    fn paths_are_of_an_environment_that_is_named_beside_them() {
+        for command in ["add https://gitlab.com/group/shop", "set shop-1a2b3c"] {
+            let with = |flags: &str| format!("slipway project {command} {flags}");
+            parsed(&with("--paths live=app/** -e live=main --paths live=lib/**")).unwrap();
+            let words = refused(&with("-e live=main --paths production=app/**"));
+            assert!(words.contains("`production`"), "{words}");
+            refused(&with("--paths live=app/**"));
+            refused(&with("-e live=main --paths app/**"));
+        }
+    }
+
+    #[test]
+    fn what_is_given_cannot_be_taken_away_in_the_same_command() {
+        let with = |flags: &str| format!("slipway project set shop-1a2b3c {flags}");
+        let cases = [
+            ("--unset credential", "--credential a"),
+            ("--unset target", "--target a"),
+            ("--unset build", "--build docker"),
+            ("--unset commit", "--commit none"),
+            ("--unset pipeline", "--pipeline-job a"),
+            ("--unset pull-credential", "--pull-credential a"),
+            ("--unset port", "--port 80"),
+            ("--unset replicas", "--replicas 2"),
+            ("--unset env", "--set A=b"),
+            ("--unset env", "--set-from-env A"),
+            ("--unset env", "--unset-env A"),
+            ("--unset health", "--health-path /"),
+            ("--unset environments", "-e live=main"),
+            ("--unset review", "--review-max 3"),
+            ("--unset notify", "--webhook https://example.com/x"),
+            ("--unset-env A", "--set A=b"),
+            ("--unset-env A", "--set-from-env A"),
+        ];
+        for (away, given) in cases {
+            let words = refused(&with(&format!("{given} {away}")));
+            assert!(words.contains(away), "{given} {away}: {words}");
+        }
+        parsed(&with("--unset port --replicas 2 --unset-env A --set B=c")).unwrap();
+        refused(&with("--unset made"));
+        refused(&with("--unset repository_url"));
     }
 }

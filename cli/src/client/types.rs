@@ -12,7 +12,7 @@ use slipway_common::model::{Facts, JobState, LiveEvent, LiveState, Stage, StageR
 pub(crate) use autoscaler::{
     AutoscalerDecisionView, AutoscalerStateView, AutoscalerView, ObservedView, WishAccepted,
 };
-pub(crate) use project::{NewSecrets, ProjectCreated, ProjectView, ProjectsPage};
+pub(crate) use project::{NewSecrets, NewWebhookSecret, ProjectCreated, ProjectView, ProjectsPage};
 
 /// The answer to an accepted request: which deployment, and which job moves it.
 #[derive(Debug, Clone, Deserialize)]

@@ -2,9 +2,11 @@
 
 mod add;
 mod check;
+mod fields;
 mod forge;
 mod remove;
 mod rotate;
+mod set;
 #[cfg(test)]
 mod testing;
 
@@ -31,7 +33,8 @@ const NOT_FOUND: u16 = 404;
 /// When the server or the forge cannot be reached or refuses, or a file cannot be read.
 pub(super) async fn run(client: &Client, command: ProjectCommand, json: bool) -> Result<Exit, CommandError> {
     match command {
-        ProjectCommand::Add(args) => add::run(client, &args, json).await,
+        ProjectCommand::Add(args) => add::run(client, &args.0, json).await,
+        ProjectCommand::Set(args) => set::run(client, &args.0, json).await,
         ProjectCommand::List { limit, cursor } => list(client, limit, cursor, json).await,
         ProjectCommand::Show { project } => show(client, &project, json).await,
         ProjectCommand::Sweep { project } => sweep(client, &project, json).await,

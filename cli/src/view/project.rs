@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
-use slipway_common::model::registered::request::EnvironmentRequest;
+use slipway_common::model::registered::request::{EnvironmentRequest, ReviewRequest};
 
 use super::line;
 use super::table::Table;
 use super::text::{ago, clean, short_id, short_revision};
-use crate::client::types::{ProjectCreated, ProjectView, ProjectsPage};
+use crate::client::types::{NewWebhookSecret, ProjectCreated, ProjectView, ProjectsPage};
 
 /// One page of projects.
 pub(crate) fn print_page(page: &ProjectsPage, now: Timestamp) {
@@ -63,8 +63,7 @@ pub(crate) fn print_rules(project: &ProjectView) {
         line(&clean(&format!("  {}: {}", rule.name, of(rule))));
     }
     if let Some(review) = &project.review {
-        let at_most = review.environments_max.map(|most| format!(", {most} at most")).unwrap_or_default();
-        line(&format!("  review-<number>: open merge requests{at_most}"));
+        line(&format!("  review-<number>: {}", of_reviews(review)));
     }
 }
 
@@ -75,6 +74,13 @@ fn of(rule: &EnvironmentRequest) -> String {
         (None, None) => "the default branch".to_owned(),
     };
     if rule.paths.is_empty() { on } else { format!("{on}, when {} changes", rule.paths.join(" or ")) }
+}
+
+fn of_reviews(review: &ReviewRequest) -> String {
+    let forks = if review.forks.unwrap_or_default() { ", those from forks too" } else { "" };
+    let at_most = review.environments_max.map(|most| format!(", {most} at most")).unwrap_or_default();
+    let until = review.ttl_h.map(|hours| format!(", until {hours} h without a push")).unwrap_or_default();
+    format!("open merge requests{forks}{at_most}{until}")
 }
 
 fn print_state(project: &ProjectView, now: Timestamp) {
@@ -106,6 +112,26 @@ pub(crate) fn print_by_hand(project: &ProjectCreated, url: &str) {
     line(
         "The secrets are not shown again. GitLab before 19.0 knows no signing secret: enter the token there.",
     );
+    print_webhook_secrets(&project.secrets.webhooks);
+}
+
+/// What was made for outgoing webhooks, the one time it can be seen.
+pub(crate) fn print_webhook_secrets(made: &[NewWebhookSecret]) {
+    for text in webhook_secrets(made) {
+        line(&text);
+    }
+}
+
+fn webhook_secrets(made: &[NewWebhookSecret]) -> Vec<String> {
+    if made.is_empty() {
+        return Vec::new();
+    }
+    let secret = |webhook: &NewWebhookSecret| {
+        clean(&format!("  {}  {}", webhook.url, webhook.secret.secret().expose_secret()))
+    };
+    let mut lines = vec!["The secrets of these webhooks are shown this once:".to_owned()];
+    lines.extend(made.iter().map(secret));
+    lines
 }
 
 #[cfg(test)]
@@ -127,5 +153,33 @@ mod tests {
             "tag v*, when api/** or lib/** changes"
         );
         assert_eq!(of(&rule(None, None, &[])), "the default branch");
+    }
+
+    #[test]
+    fn what_merge_requests_get_is_read_as_a_sentence() {
+        assert_eq!(of_reviews(&ReviewRequest::default()), "open merge requests");
+        let review = ReviewRequest {
+            environments_max: Some(5),
+            ttl_h: Some(24),
+            forks: Some(true),
+            ..ReviewRequest::default()
+        };
+        assert_eq!(
+            of_reviews(&review),
+            "open merge requests, those from forks too, 5 at most, until 24 h without a push"
+        );
+    }
+
+    #[test]
+    fn secrets_of_webhooks_are_shown_with_a_word_of_warning() {
+        assert_eq!(webhook_secrets(&[]), Vec::<String>::new());
+        let made = [NewWebhookSecret {
+            url: "https://example.com/x".to_owned(),
+            secret: "whsec_of-a-test".to_owned().into(),
+        }];
+        let lines = webhook_secrets(&made);
+        assert!(lines[0].contains("this once"), "{lines:?}");
+        assert_eq!(lines[1..], ["  https://example.com/x  whsec_of-a-test"]);
+        assert!(!format!("{made:?}").contains("whsec_"), "a log does not show them");
     }
 }

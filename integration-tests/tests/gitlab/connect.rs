@@ -1,9 +1,11 @@
-//! `slipway project add` and `remove` as a person uses them: everything is set up on GitLab, works, and is undone.
+//! `slipway project add`, `set` and `remove` as a person uses them: everything is set up on GitLab, works, is
+//! changed, and is undone.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use serde_json::json;
 use slipway_integration_tests::gitlab::{DEVELOPER, Fault, MAINTAINER, Place};
 use slipway_integration_tests::programs::Program;
 use tokio::process::Command;
@@ -65,6 +67,7 @@ async fn connected() -> anyhow::Result<()> {
     world.wait_commit(&project, "production", &first).await?;
     let second = world.gitlab.push(&path, "main", &page("two"), "A change").await?;
     world.wait_commit(&project, "production", &second).await?;
+    changed(&world, &token, &project).await?;
 
     let output = run(&world, &token, &["project", "remove", &project.slug]).await?;
     ensure!(output.status.success(), "{output:?}");
@@ -74,6 +77,29 @@ async fn connected() -> anyhow::Result<()> {
     ensure!(credentials["total"] == 1, "only what was there before: {credentials:#}");
     let (status, _) = world.slipway.request("GET", &format!("/projects/{}", project.slug), None).await?;
     ensure!(status == 404, "the project is no longer registered");
+    Ok(())
+}
+
+/// What is given is changed, and nothing else.
+async fn changed(world: &World, token: &str, project: &Registered) -> anyhow::Result<()> {
+    let before = world.show(project).await?;
+    let flags = "-e production=main -e staging=release/* --paths staging=app/** --review-ttl-h 24 \
+                 --webhook http://127.0.0.1:1/nobody";
+    let command = ["project", "set", project.slug.as_str()];
+    let arguments: Vec<&str> = command.into_iter().chain(flags.split_whitespace()).collect();
+    let output = run(world, token, &arguments).await?;
+    ensure!(output.status.success(), "{output:?}\n{}", world.slipway.log());
+    ensure!(String::from_utf8_lossy(&output.stdout).contains("whsec_"), "the secret is shown: {output:?}");
+    let after = world.show(project).await?;
+    let rules = json!([
+        { "name": "production", "branch": "main" },
+        { "name": "staging", "branch": "release/*", "paths": ["app/**"] },
+    ]);
+    ensure!(after["environments"] == rules && after["review"]["ttl_h"] == 24, "{after:#}");
+    ensure!(after["notify"]["webhooks"] == json!(["http://127.0.0.1:1/nobody"]), "{after:#}");
+    for field in ["credential", "pull_credential", "target", "build", "port", "health", "hook", "made"] {
+        ensure!(after[field] == before[field], "{field}: {before:#}\n{after:#}");
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use slipway_common::model::registered::ForgeObjects;
 use slipway_common::model::registered::request::{EnvironmentRequest, ReviewRequest};
 use slipway_common::model::registered::state::SweepState;
@@ -94,7 +94,7 @@ pub(crate) struct ProjectsPage {
     pub(crate) next_cursor: Option<String>,
 }
 
-/// A project that was just registered, or got new secrets: with them, this once.
+/// A project that was just registered or changed: with the secrets that were made for it, this once.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ProjectCreated {
     /// Its short name.
@@ -108,7 +108,7 @@ pub(crate) struct ProjectCreated {
     pub(crate) secrets: NewSecrets,
 }
 
-/// Secrets of a hook in clear. Not shown by accident.
+/// Secrets in clear. Not shown by accident.
 #[derive(Default, Deserialize)]
 pub(crate) struct NewSecrets {
     /// Signs deliveries.
@@ -117,10 +117,22 @@ pub(crate) struct NewSecrets {
     /// Is sent along.
     #[serde(default)]
     pub(crate) token: Option<SecretText>,
+    /// Those of outgoing webhooks.
+    #[serde(default)]
+    pub(crate) webhooks: Vec<NewWebhookSecret>,
 }
 
 impl fmt::Debug for NewSecrets {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("NewSecrets(***)")
     }
+}
+
+/// What signs what an outgoing webhook is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NewWebhookSecret {
+    /// Its address.
+    pub(crate) url: String,
+    /// The secret.
+    pub(crate) secret: SecretText,
 }

@@ -4,21 +4,18 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use slipway_common::model::registered::request::{EnvironmentRequest, ProjectRequest, ReviewRequest};
+use slipway_common::model::registered::request::ProjectRequest;
 use slipway_common::model::registered::{Forge, ForgeObjects};
-use slipway_common::model::request::{HealthRequest, PipelineRequest};
 use slipway_common::model::{CredentialName, Project, RepositoryAddress};
 use slipway_common::secrets::SecretText;
 use slipway_gitlab::Gitlab;
 
 use super::forge::{self, INBOX, SetupError, VARIABLE_PROJECT, VARIABLE_URL, failed};
-use super::{NOT_FOUND, delete, forge_token, read, repository};
+use super::{NOT_FOUND, delete, fields, forge_token, read, repository};
 use crate::args::AddArgs;
-use crate::client::types::{ProjectCreated, ProjectView};
+use crate::client::types::{NewWebhookSecret, ProjectCreated, ProjectView};
 use crate::client::{Client, ClientError};
 use crate::command::CommandError;
 use crate::command::credentials::CredentialRequest;
@@ -108,7 +105,9 @@ impl<'a> Steps<'a> {
         self.credential(&name, Some(TOKEN_USER), token, host).await?;
         self.say(&format!("stored the token as the credential {name}"));
         request.credential = Some(name);
-        if let Some(image) = &info.container_registry_image_prefix {
+        if request.pull_credential.is_none()
+            && let Some(image) = &info.container_registry_image_prefix
+        {
             request.pull_credential = Some(self.deploy_token(&slug, image).await?);
         }
         // Noted before they are set: what was interrupted here can be undone by `slipway project remove`.
@@ -127,9 +126,10 @@ impl<'a> Steps<'a> {
         let project: ProjectView = read(self.client, kept.clone())?;
         if !self.json {
             view::project::print_rules(&project);
+            view::project::print_webhook_secrets(&created.secrets.webhooks);
             view::line(&format!("undo all of it with `slipway project remove {}`", created.slug));
         }
-        Ok(kept)
+        Ok(with_secrets(kept, &created.secrets.webhooks))
     }
 
     /// What a project that was connected before needs would be replaced, and be gone when this set-up is undone.
@@ -260,42 +260,33 @@ fn public(url: &str, base: Option<&url::Url>) -> Result<String, CommandError> {
     Ok(format!("{}{path}", base.as_str().trim_end_matches('/')))
 }
 
+/// A project with what was made for its outgoing webhooks, which only the answer to its registration says.
+fn with_secrets(mut project: Value, made: &[NewWebhookSecret]) -> Value {
+    if !made.is_empty()
+        && let Some(project) = project.as_object_mut()
+    {
+        project.insert("secrets".to_owned(), json!({ "webhooks": made }));
+    }
+    project
+}
+
 fn request(args: &AddArgs) -> Result<ProjectRequest, CommandError> {
-    let mut env = BTreeMap::new();
-    for name in &args.set_from_env {
-        let value = std::env::var(name).map_err(|_| CommandError::Secret {
-            reason: format!("the variable {name} is not set, or is not UTF-8"),
-        })?;
-        env.insert(name.clone(), SecretText::from(value));
-    }
-    for pair in &args.set {
-        env.insert(pair.key.clone(), SecretText::from(pair.value.clone()));
-    }
-    let environments = args.environments.iter().map(|rule| EnvironmentRequest {
-        name: rule.environment.clone(),
-        branch: (!rule.is_tag).then(|| rule.pattern.clone()),
-        tag: rule.is_tag.then(|| rule.pattern.clone()),
-        ..EnvironmentRequest::default()
-    });
+    let flags = &args.flags;
     Ok(ProjectRequest {
         forge: args.forge,
         credential: args.credential.clone(),
-        target: args.target.clone(),
-        build: args.build.map(Into::into),
-        commit: args.commit.map(Into::into),
-        pipeline: args
-            .pipeline_job
-            .clone()
-            .map(|job| PipelineRequest { job: Some(job), ..PipelineRequest::default() }),
-        port: args.port,
-        replicas: args.replicas,
-        env,
-        health: args
-            .health_path
-            .clone()
-            .map(|path| HealthRequest { path: Some(path), ..HealthRequest::default() }),
-        environments: environments.collect(),
-        review: args.review.then(ReviewRequest::default),
+        target: flags.target.clone(),
+        build: flags.build.map(Into::into),
+        commit: flags.commit.map(Into::into),
+        pipeline: fields::pipeline(flags),
+        pull_credential: flags.pull_credential.clone(),
+        port: flags.port,
+        replicas: flags.replicas,
+        env: fields::env(flags)?,
+        health: fields::health(flags),
+        environments: fields::environments(flags),
+        review: fields::review(&flags.review),
+        notify: fields::notify(&flags.notify),
         ..ProjectRequest::new(&args.url)
     })
 }

@@ -73,7 +73,7 @@ impl SetupError {
                 Some("make a project access token with the role Maintainer and the scope `api`")
             }
             Self::Registered { .. } => {
-                Some("change it with PATCH /projects/…, or `slipway project remove` it first")
+                Some("change it with `slipway project set`, or `slipway project remove` it first")
             }
             Self::Address { .. } | Self::NoHook | Self::Project { .. } => None,
         }

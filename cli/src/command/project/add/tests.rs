@@ -29,7 +29,7 @@ fn args(flags: &[&str]) -> AddArgs {
     let Command::Client(ClientCommand::Project(ProjectCommand::Add(args))) = command else {
         panic!("{command:?}")
     };
-    *args
+    args.0
 }
 
 /// A set-up against a server and a GitLab that follow these scripts; when it fails, what is left after it was undone. What
@@ -38,9 +38,19 @@ async fn set_up(
     server: Vec<Answer>,
     forge: Vec<Answer>,
 ) -> (Result<Value, CommandError>, Vec<String>, Requests, Requests) {
+    set_up_with(&[], server, forge).await
+}
+
+/// The same, with more flags.
+async fn set_up_with(
+    flags: &[&str],
+    server: Vec<Answer>,
+    forge: Vec<Answer>,
+) -> (Result<Value, CommandError>, Vec<String>, Requests, Requests) {
     let (gitlab, repository, forge_requests) = gitlab(forge).await;
     let (client, requests) = fake::client(server).await;
-    let args = args(&["-e", "production=main", "--public-url", "https://slipway.example.com"]);
+    let usual = ["-e", "production=main", "--public-url", "https://slipway.example.com"];
+    let args = args(&[&usual[..], flags].concat());
     let mut steps = Steps::new(&client, &gitlab, true);
     let done = steps.take(&args, &repository, &token(), request(&args).unwrap()).await;
     let left = if done.is_err() { steps.undone().await } else { Vec::new() };
@@ -82,6 +92,39 @@ async fn everything_is_made_and_noted() {
     let made = &body(&requests, 4)["made"];
     assert_eq!((made["hook"].as_u64(), made["deploy_token"].as_u64()), (Some(7), Some(8)));
     assert_eq!(made["credentials"], json!([name, project["pull_credential"]]));
+}
+
+#[tokio::test]
+async fn secrets_of_outgoing_webhooks_are_not_lost_on_the_way() {
+    let created = r#"{"slug":"shop-1a2b3c","forge":"gitlab",
+        "hook":{"url":"http://127.0.0.1:8640/webhooks/gitlab/0198"},
+        "secrets":{"signing_secret":"whsec_a","token":"token-a",
+            "webhooks":[{"url":"https://a.example/x","secret":"whsec_b"}]}}"#;
+    let mut server = registered();
+    server.pop();
+    let server = with(server, vec![answer(201, created), answer(200, KEPT)]);
+    let forge = with(found(), vec![answer(201, r#"{"id":7}"#), answer(200, "{}"), answer(200, "{}")]);
+    let (done, _, requests, _) = set_up_with(&["--webhook", "https://a.example/x"], server, forge).await;
+    let made = json!({ "webhooks": [{ "url": "https://a.example/x", "secret": "whsec_b" }] });
+    assert_eq!(done.unwrap()["secrets"], made);
+    assert_eq!(body(&requests, 3)["notify"], json!({ "webhooks": [{ "url": "https://a.example/x" }] }));
+}
+
+#[tokio::test]
+async fn a_pull_credential_that_is_given_needs_no_deploy_token() {
+    let server = vec![answer(404, "{}"), answer(201, "{}"), answer(201, CREATED), answer(200, KEPT)];
+    let forge = vec![
+        answer(200, INFO),
+        answer(200, TOKEN_INFO),
+        answer(201, r#"{"id":7}"#),
+        answer(200, "{}"),
+        answer(200, "{}"),
+    ];
+    let (done, _, requests, _) = set_up_with(&["--pull-credential", "registry"], server, forge).await;
+    assert!(done.unwrap()["secrets"].is_null());
+    let project = body(&requests, 2);
+    assert_eq!(project["pull_credential"], "registry");
+    assert_eq!(project["made"]["credentials"], json!([project["credential"]]));
 }
 
 #[tokio::test]
@@ -174,6 +217,28 @@ fn flags_become_a_registration() {
             "environments": [
                 { "name": "production", "tag": "v*" }, { "name": "staging", "branch": "release/*" },
             ],
+        })
+    );
+}
+
+#[test]
+fn every_flag_of_a_change_is_one_of_a_registration_too() {
+    let flags = "-e production=main --paths production=app/** --pipeline-timeout-s 900 \
+                 --pull-credential registry --health-path /healthz --review-ttl-h 24 --review-max 5 \
+                 --review-forks --no-statuses --no-deployments --no-notes --webhook https://a.example/x";
+    let args = args(&flags.split_whitespace().collect::<Vec<_>>());
+    let request = serde_json::to_value(request(&args).unwrap()).unwrap();
+    assert_eq!(
+        request,
+        json!({
+            "repository_url": "https://gitlab.example.com/group/shop", "pipeline": { "timeout_s": 900 },
+            "pull_credential": "registry", "health": { "path": "/healthz" },
+            "environments": [{ "name": "production", "branch": "main", "paths": ["app/**"] }],
+            "review": { "ttl_h": 24, "environments_max": 5, "forks": true },
+            "notify": {
+                "statuses": false, "deployments": false, "notes": false,
+                "webhooks": [{ "url": "https://a.example/x" }],
+            },
         })
     );
 }
