@@ -10,10 +10,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use slipway_common::Backend;
 use slipway_common::model::{Delivery as Kept, DeliveryKind, DeploymentState};
 use slipway_common::record::Record;
 
-use self::load::{Load, PROJECTS, SCHEDULE, Shop, WARM_UP};
+use self::load::{BUSY, Load, Mix, PROJECTS, Shop, USUAL, WARM_UP};
 use super::cpu;
 use super::figure::{Figure, Goal};
 use super::floor::Publisher;
@@ -49,17 +50,13 @@ pub async fn measure() -> Result<Vec<Figure>> {
 
     let record_bytes = serde_json::to_vec(&sample_record(&shops)?)?.len();
     let floor = Arc::new(Publisher::open_stream(&site.rabbit.url(), "floor.hooks", record_bytes).await?);
-    let bare = open_loop(SCHEDULE, |_| Arc::clone(&floor).publish()).await;
-    let load = Arc::new(Load::prepare(gitlab, site.client()?, shops)?);
+    let bare = open_loop(BUSY.schedule, |_| Arc::clone(&floor).publish()).await;
+    let load = Arc::new(Load::new(gitlab, site.client()?, shops)?);
     let warmed = open_loop(WARM_UP, |index| Arc::clone(&load).warm_up(index)).await;
     ensure!(warmed.errors == 0, "the warm-up failed: {:?}", warmed.first_error);
-    tokio::time::sleep(SETTLE).await;
 
-    let load = Arc::new(Arc::into_inner(load).context("a warm-up delivery is still under way")?.sign()?);
-    let before = Spent::now(&site)?;
-    let ours = open_loop(SCHEDULE, |index| Arc::clone(&load).send(index)).await;
-    let spent = Spent::now(&site)?.since(&before);
-    let starts = starts::wait(&backend, &load, TIMEOUT).await?;
+    let (load, busy) = under(&site, &backend, load, BUSY).await?;
+    let (load, usual) = under(&site, &backend, load, USUAL).await?;
     own.close().await;
 
     let mut figures = vec![
@@ -67,10 +64,37 @@ pub async fn measure() -> Result<Vec<Figure>> {
         Figure::told("hooks-delivery", number(load.delivery_bytes())?, "bytes"),
         Figure::told("hooks-record", number(record_bytes)?, "bytes"),
     ];
-    figures.extend(answers(&ours, &bare)?);
-    figures.extend(started(&load, starts)?);
-    figures.extend(spent.figures(ours.took));
+    figures.extend(answers(&busy.outcome, &bare)?);
+    figures.extend(started("hooks", busy.starts)?);
+    figures.extend(busy.spent.figures("hooks", busy.outcome.took));
+    figures.extend(usual_answers(&usual.outcome)?);
+    figures.extend(started("hooks-usual", usual.starts)?);
+    figures.extend(usual.spent.figures("hooks-usual", usual.outcome.took));
     Ok(figures)
+}
+
+/// What a load came to.
+struct Under {
+    outcome: Outcome,
+    spent: Spent,
+    starts: starts::Starts,
+}
+
+/// Puts the installation under a load, and waits until something came of every push.
+async fn under(
+    site: &Installation,
+    backend: &Backend,
+    load: Arc<Load>,
+    mix: Mix,
+) -> Result<(Arc<Load>, Under)> {
+    tokio::time::sleep(SETTLE).await;
+    let load = Arc::into_inner(load).context("a delivery is still under way")?;
+    let load = Arc::new(load.plan(mix)?.sign()?);
+    let before = Spent::now(site)?;
+    let outcome = open_loop(mix.schedule, |index| Arc::clone(&load).send(index)).await;
+    let spent = Spent::now(site)?.since(&before);
+    let starts = starts::wait(backend, &load, TIMEOUT).await?;
+    Ok((load, Under { outcome, spent, starts }))
 }
 
 /// Projects on the forge, each registered with a secret of its own, and the commits that will be pushed.
@@ -114,7 +138,7 @@ async fn commits(gitlab: &GitlabServer, path: &str) -> Result<Vec<String>> {
     gitlab.create_project(path, &file(0)).await?;
     let git = gitlab.git();
     let mut commits = vec![git.tip(path, "main").await?.context("there is no first commit")?];
-    for number in 1..=load::PUSHES_OF_ONE_MAX {
+    for number in 1..=load::COMMITS {
         commits.push(git.commit(path, "main", &file(number), "A change").await?);
     }
     git.move_branch(path, "main", &commits[0]).await?;
@@ -146,7 +170,7 @@ fn answers(ours: &Outcome, bare: &Outcome) -> Result<Vec<Figure>> {
     let floor = bare.latencies.as_ref().context("no publication was confirmed")?;
     let (p50, p99) = (latencies.median_ms(), latencies.per_mille_ms(990));
     let (floor_p50, floor_p99) = (floor.median_ms(), floor.per_mille_ms(990));
-    let rate = f64::from(SCHEDULE.requests - ours.errors) / ours.took.as_secs_f64();
+    let rate = f64::from(BUSY.schedule.requests - ours.errors) / ours.took.as_secs_f64();
     Ok(vec![
         Figure::told("hooks-floor-p50", floor_p50, "ms"),
         Figure::told("hooks-floor-p99", floor_p99, "ms"),
@@ -162,16 +186,32 @@ fn answers(ours: &Outcome, bare: &Outcome) -> Result<Vec<Figure>> {
     ])
 }
 
-/// How soon the jobs of pushes were begun.
-fn started(load: &Load, starts: starts::Starts) -> Result<Vec<Figure>> {
-    let samples = Samples::new(starts.took).context("no job was begun")?;
+/// How deliveries were answered under the usual load.
+fn usual_answers(outcome: &Outcome) -> Result<Vec<Figure>> {
+    let latencies = outcome.latencies.as_ref().context("no delivery was answered")?;
     Ok(vec![
-        Figure::told("hooks-pushes", number(load.pushes())?, "pushes"),
-        Figure::told("hooks-pushes-overtaken", number(starts.overtaken)?, "pushes"),
-        Figure::new("hooks-pushes-lost", number(starts.lost)?, "pushes", Goal::AtMost(0.0)),
-        Figure::told("hooks-start-p50", samples.median_ms(), "ms"),
-        Figure::new("hooks-start-p99", samples.per_mille_ms(990), "ms", Goal::AtMost(START_P99_MS)),
-        Figure::told("hooks-start-max", samples.max_ms(), "ms"),
+        Figure::told("hooks-usual-answer-p50", latencies.median_ms(), "ms"),
+        Figure::new("hooks-usual-answer-p99.9", latencies.per_mille_ms(999), "ms", Goal::AtMost(ANSWER_MS)),
+        Figure::new("hooks-usual-errors", f64::from(outcome.errors), "deliveries", Goal::AtMost(0.0)),
+    ])
+}
+
+/// How soon the jobs of pushes were accepted and begun.
+fn started(of: &str, starts: starts::Starts) -> Result<Vec<Figure>> {
+    let samples = Samples::new(starts.took).context("no job was begun")?;
+    let accepted = Samples::new(starts.accepted).context("no job was accepted")?;
+    let pushes = samples.count() + starts.lost;
+    let lost = number(starts.lost)?;
+    let p99 = samples.per_mille_ms(990);
+    Ok(vec![
+        Figure::told(format!("{of}-pushes"), number(pushes)?, "pushes"),
+        Figure::told(format!("{of}-pushes-overtaken"), number(starts.overtaken)?, "pushes"),
+        Figure::new(format!("{of}-pushes-lost"), lost, "pushes", Goal::AtMost(0.0)),
+        Figure::told(format!("{of}-accepted-p50"), accepted.median_ms(), "ms"),
+        Figure::told(format!("{of}-accepted-p99"), accepted.per_mille_ms(990), "ms"),
+        Figure::told(format!("{of}-start-p50"), samples.median_ms(), "ms"),
+        Figure::new(format!("{of}-start-p99"), p99, "ms", Goal::AtMost(START_P99_MS)),
+        Figure::told(format!("{of}-start-max"), samples.max_ms(), "ms"),
     ])
 }
 
@@ -190,6 +230,7 @@ impl Spent {
             git += cpu::used_by_children(site.slipway.worker_process(index)?.pid()?)?;
         }
         parts.push(("workers-git", git));
+        parts.push(("git-host", cpu::used_by_children(std::process::id())?));
         Ok(Self(parts))
     }
 
@@ -199,10 +240,10 @@ impl Spent {
     }
 
     /// In processors that were busy all the time.
-    fn figures(&self, took: Duration) -> Vec<Figure> {
+    fn figures(&self, of: &str, took: Duration) -> Vec<Figure> {
         let told = |(part, spent): &(&'static str, Duration)| {
             let busy = spent.as_secs_f64() / took.as_secs_f64();
-            Figure::told(format!("hooks-processor-{part}"), busy, "processors")
+            Figure::told(format!("{of}-processor-{part}"), busy, "processors")
         };
         self.0.iter().map(told).collect()
     }

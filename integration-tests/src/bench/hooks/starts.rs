@@ -21,6 +21,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Starts {
     /// From each push to the first stage of the deployment of its commit, or of a later one of the same branch.
     pub(super) took: Vec<Duration>,
+    /// From each push until that deployment was accepted: the part of it that is not the queue's.
+    pub(super) accepted: Vec<Duration>,
     /// Pushes of which a later one was deployed in their place.
     pub(super) overtaken: usize,
     /// Pushes of which nothing came.
@@ -33,6 +35,8 @@ struct Begun {
     /// Which commit of the project.
     number: usize,
     at: Timestamp,
+    /// When its deployment was accepted.
+    accepted_at: Timestamp,
 }
 
 /// Waits until something came of every push, `longest` at most.
@@ -63,7 +67,8 @@ async fn begun_of(backend: &Backend, shop: &Shop) -> Result<Vec<Begun>> {
         };
         let events = backend.store.events(deployment.id, 0, EVENTS_MAX).await?;
         let first = events.iter().find(|(_, event)| matches!(event.kind, EventKind::StageStarted { .. }));
-        begun.extend(first.map(|(_, event)| Begun { number, at: event.at }));
+        let accepted_at = deployment.created_at;
+        begun.extend(first.map(|(_, event)| Begun { number, at: event.at, accepted_at }));
     }
     Ok(begun)
 }
@@ -77,8 +82,10 @@ fn compare(pushed: &[Pushed], begun: &[Vec<Begun>]) -> Starts {
         match first {
             Some(first) => {
                 starts.overtaken += usize::from(first.number != push.number);
-                let took = first.at.duration_since(push.at);
-                starts.took.push(Duration::try_from(took).unwrap_or_default());
+                let since =
+                    |at: Timestamp| Duration::try_from(at.duration_since(push.at)).unwrap_or_default();
+                starts.took.push(since(first.at));
+                starts.accepted.push(since(first.accepted_at));
             }
             None => starts.lost += 1,
         }
@@ -94,11 +101,14 @@ mod tests {
     fn a_push_is_begun_with_its_commit_or_a_later_one() {
         let at = Timestamp::from_second;
         let push = |number, second| Pushed { shop: 0, number, at: at(second).unwrap() };
-        let begun = |number, second| Begun { number, at: at(second).unwrap() };
+        let begun = |number, second| {
+            let at = at(second).unwrap();
+            Begun { number, at, accepted_at: at - Duration::from_secs(1) }
+        };
         let pushed = [push(1, 10), push(2, 20), push(3, 30), Pushed { shop: 1, ..push(1, 10) }];
         let starts = compare(&pushed, &[vec![begun(3, 34), begun(1, 11), begun(0, 1)], Vec::new()]);
-        let seconds: Vec<u64> = starts.took.iter().map(Duration::as_secs).collect();
-        assert_eq!(seconds, [1, 14, 4]);
+        let seconds = |of: &[Duration]| of.iter().map(Duration::as_secs).collect::<Vec<_>>();
+        assert_eq!((seconds(&starts.took), seconds(&starts.accepted)), (vec![1, 14, 4], vec![0, 13, 3]));
         assert_eq!((starts.overtaken, starts.lost), (1, 1));
     }
 }
