@@ -144,8 +144,8 @@ impl Fault {
     pub(super) fn pause_min(&self) -> Duration {
         match self {
             Self::Forge(error) => error.retry_after().unwrap_or_default(),
-            Self::Source(_)
-            | Self::File(_)
+            Self::Source(error) => error.pause_min(),
+            Self::File(_)
             | Self::Store(_)
             | Self::Queue(_)
             | Self::Record(_)

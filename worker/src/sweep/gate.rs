@@ -2,14 +2,21 @@
 //! are put off, each to when a place should be free, and take no place of others meanwhile.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Most hinted projects of one host that wait here for a place.
-const WAITING_MAX: usize = 4;
+/// Hinted projects of one host that wait here for a place, however long looks take there.
+const WAITING_MIN: usize = 4;
+/// Most of them, where the wait should be no longer than [`SHORT_WAIT`], and no more than these wait at all hosts together:
+/// others must find room beside them.
+const WAITING_MAX: usize = 12;
+const SHORT_WAIT: Duration = Duration::from_secs(2);
+/// Longest time for which a hinted project is put off.
+const HINT_LATER_MAX: Duration = Duration::from_secs(2);
 /// Longest such wait.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Shortest and longest time for which a project is put off.
@@ -23,6 +30,8 @@ const LOOK_GUESS: Duration = Duration::from_millis(200);
 pub(super) struct Gates {
     per_host: usize,
     wait_max: Duration,
+    /// How many wait, at all hosts together.
+    waiting: AtomicUsize,
     hosts: Mutex<HashMap<String, Arc<Gate>>>,
 }
 
@@ -66,18 +75,24 @@ pub(super) enum Admission {
 impl Gates {
     /// Gates through which `per_host` may go at once.
     pub(super) fn new(per_host: usize) -> Self {
-        Self { per_host: per_host.max(1), wait_max: WAIT_MAX, hosts: Mutex::default() }
+        Self {
+            per_host: per_host.max(1),
+            wait_max: WAIT_MAX,
+            waiting: AtomicUsize::new(0),
+            hosts: Mutex::default(),
+        }
     }
 
     /// Asks for a place at `host`. Whoever was hinted at waits a little for one, others come again later.
     pub(super) async fn enter(&self, host: &str, is_hint: bool) -> Admission {
         let gate = self.gate(host);
-        let step = gate.line().admit(is_hint, self.per_host, Instant::now());
+        let is_crowded = self.waiting.load(Ordering::Relaxed) >= WAITING_MAX;
+        let step = gate.line().admit(is_hint, is_crowded, self.per_host, Instant::now());
         match step {
             Step::Enter => Admission::Enter(Pass::new(gate)),
             Step::Later(pause) => Admission::Later(pause),
             Step::Wait => {
-                let waiting = Waiting(&gate);
+                let waiting = Waiting::new(&gate, &self.waiting);
                 let until = Instant::now() + self.wait_max;
                 loop {
                     let has_entered = gate.line().take_turn(self.per_host);
@@ -122,16 +137,25 @@ impl Line {
         if self.is_away { 1 } else { per_host }
     }
 
-    fn admit(&mut self, is_hint: bool, per_host: usize, now: Instant) -> Step {
+    fn admit(&mut self, is_hint: bool, is_crowded: bool, per_host: usize, now: Instant) -> Step {
         if self.at_work + self.waiting < self.limit(per_host) {
             self.at_work += 1;
             return Step::Enter;
         }
-        if is_hint && !self.is_away && self.waiting < WAITING_MAX {
+        if is_hint && !self.is_away && self.has_room_to_wait(is_crowded, per_host) {
             self.waiting += 1;
             return Step::Wait;
         }
-        Step::Later(self.put_off(per_host, now))
+        let pause = self.put_off(per_host, now);
+        // Who comes anew finds a place before those that were put off, so that hints would wait ever longer.
+        Step::Later(if is_hint && !self.is_away { pause.min(HINT_LATER_MAX) } else { pause })
+    }
+
+    fn has_room_to_wait(&self, is_crowded: bool, per_host: usize) -> bool {
+        let ahead = u32::try_from(self.waiting + 1).unwrap_or(u32::MAX);
+        let places = u32::try_from(per_host).unwrap_or(u32::MAX).max(1);
+        let is_short = self.took.saturating_mul(ahead) / places <= SHORT_WAIT;
+        self.waiting < WAITING_MIN || (is_short && !is_crowded && self.waiting < WAITING_MAX)
     }
 
     /// Takes a place, if one is free now.
@@ -167,12 +191,24 @@ impl Line {
 
 /// Somebody in line, who is out of it when this is dropped.
 #[derive(Debug)]
-struct Waiting<'a>(&'a Gate);
+struct Waiting<'a> {
+    gate: &'a Gate,
+    all: &'a AtomicUsize,
+}
+
+impl<'a> Waiting<'a> {
+    /// Who was counted at the gate, and is now among all who wait.
+    fn new(gate: &'a Gate, all: &'a AtomicUsize) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self { gate, all }
+    }
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut line = self.0.line();
+        let mut line = self.gate.line();
         line.waiting = line.waiting.saturating_sub(1);
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -264,6 +300,30 @@ mod tests {
         assert!(matches!(gates.enter("a", true).await, Admission::Later(_)), "hints do not wait for it");
         pass.asked(false);
         drop(entered(&gates, "a").await);
+    }
+
+    #[test]
+    fn more_may_wait_where_the_wait_is_short() {
+        for (took, waiting) in [(100, WAITING_MAX), (500, 8), (5_000, WAITING_MIN)] {
+            let took = Duration::from_millis(took);
+            let mut line = Line { took, at_work: PER_HOST, ..Line::default() };
+            let now = Instant::now();
+            let admitted = std::iter::repeat_with(|| line.admit(true, false, PER_HOST, now));
+            assert_eq!(admitted.take_while(|step| *step == Step::Wait).count(), waiting, "{took:?}");
+            let mut crowded = Line { took, at_work: PER_HOST, ..Line::default() };
+            let admitted = std::iter::repeat_with(|| crowded.admit(true, true, PER_HOST, now));
+            assert_eq!(admitted.take_while(|step| *step == Step::Wait).count(), WAITING_MIN);
+        }
+    }
+
+    #[test]
+    fn who_was_hinted_at_is_not_put_off_for_long() {
+        let took = Duration::from_secs(40);
+        let (mut line, now) =
+            (Line { took, at_work: PER_HOST, waiting: WAITING_MAX, ..Line::default() }, Instant::now());
+        assert_eq!(line.admit(true, false, PER_HOST, now), Step::Later(HINT_LATER_MAX));
+        line.is_away = true;
+        assert_eq!(line.admit(true, false, PER_HOST, now), Step::Later(LATER_MAX));
     }
 
     #[test]

@@ -81,7 +81,7 @@ async fn f17_a_silent_host_delays_no_other_and_a_dead_one_is_tried_again() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
     let mut waiting = Vec::new();
-    for number in 0..20 {
+    for number in 0..60 {
         let project = registered(&format!("http://127.0.0.1:{port}/team/shop{number}"));
         keep(&installation, &project).await;
         waiting.push(project);
@@ -98,7 +98,7 @@ async fn f17_a_silent_host_delays_no_other_and_a_dead_one_is_tried_again() {
     assert!(tools.figures.counted(Count::SweepPutOff) > 0);
     sweeping.stop().await;
     let (due, later) = depth(&installation).await;
-    assert_eq!(due + later, 21, "all come up again");
+    assert_eq!(due + later, 61, "all come up again");
 }
 
 #[tokio::test]
