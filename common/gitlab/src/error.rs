@@ -181,8 +181,9 @@ impl GitlabError {
     }
 }
 
-/// The pause that is asked for: `Retry-After` in seconds, else until the window of the limit ends.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+/// The pause an answer asks for: `Retry-After` in seconds, else until the window of the limit ends; from a second to an hour.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let seconds = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     let until_reset = |reset: u64| {
         let now_s = u64::try_from(now.as_second()).unwrap_or_default();

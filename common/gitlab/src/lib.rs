@@ -26,7 +26,7 @@ pub use access::Access;
 pub use client::Gitlab;
 pub use deploy_tokens::DeployToken;
 pub use deployments::{DeploymentStatus, NewDeployment};
-pub use error::GitlabError;
+pub use error::{GitlabError, retry_after};
 pub use hooks::{HookInfo, NewHook};
 pub use merge_requests::MergeRequest;
 pub use pipelines::{Pipeline, PipelineJob, PipelineStatus};

@@ -58,6 +58,14 @@ pub enum GitError {
         /// What Git said.
         detail: String,
     },
+    /// The host takes no more requests for now.
+    #[error("{operation}: the host limits how often it may be asked")]
+    RateLimited {
+        /// What was being done.
+        operation: &'static str,
+        /// The pause it asks for, if it does.
+        retry_after: Option<Duration>,
+    },
     /// The host answered with a redirect; they are never followed, so that no credential can follow them.
     #[error("{operation}: the host redirects to another address")]
     Redirected {
@@ -232,6 +240,7 @@ impl GitError {
             Self::HostUnknown { .. } => "git_host_unknown",
             Self::Unreachable { .. } => "git_host_unreachable",
             Self::HostFailed { .. } => "git_host_failed",
+            Self::RateLimited { .. } => "git_rate_limited",
             Self::Redirected { .. } => "git_redirected",
             Self::BranchNotFound { .. } => "git_branch_not_found",
             Self::RevisionNotFound { .. } => "git_revision_not_found",
@@ -263,6 +272,7 @@ impl GitError {
             Self::HostUnknown { .. }
             | Self::Unreachable { .. }
             | Self::HostFailed { .. }
+            | Self::RateLimited { .. }
             | Self::Timeout { .. }
             | Self::TooSlow { .. }
             | Self::DiskFull { .. }
@@ -299,9 +309,16 @@ impl GitError {
             Self::HostUnknown { .. }
                 | Self::Unreachable { .. }
                 | Self::HostFailed { .. }
+                | Self::RateLimited { .. }
                 | Self::Timeout { .. }
                 | Self::TooSlow { .. }
         )
+    }
+
+    /// The pause the host asks for before the next request.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::RateLimited { retry_after, .. } = self { *retry_after } else { None }
     }
 
     /// What a person can do about it.
@@ -327,6 +344,9 @@ impl GitError {
             Self::HostUnknown { .. } => "check the host name, and the name resolution of the worker",
             Self::Unreachable { .. } => "check that the worker can reach the host; it is tried again",
             Self::HostFailed { .. } => "the Git host has a problem; it is tried again",
+            Self::RateLimited { .. } => {
+                "it is tried again when the host takes requests; ask for a higher limit there"
+            }
             Self::Redirected { .. } => "use the address the host redirects to; it often ends in .git",
             Self::BranchNotFound { .. } => "check the branch name, or leave it out for the default branch",
             Self::RevisionNotFound { .. } => {

@@ -323,8 +323,13 @@ mod tests {
         #[test]
         fn no_answer_is_too_strange(body in proptest::collection::vec(any::<u8>(), 0..200), digits in "[0-9a-f]{4}") {
             let body = [digits.as_bytes(), &body].concat();
-            let _ = refs(&body);
-            let _ = advertisement(&body);
+            let listed = |listing: &Listing| listing.0.iter().all(|listed| is_object_id(&listed.id));
+            if let Ok(listing) = refs(&body) {
+                prop_assert!(listed(&listing));
+            }
+            if let Ok(Advertised::Refs(listing)) = advertisement(&body) {
+                prop_assert!(listed(&listing));
+            }
         }
     }
 }

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, Response};
 use secrecy::ExposeSecret as _;
 use slipway_common::model::RepositoryAddress;
 use slipway_common::telemetry::chain;
+use slipway_gitlab::retry_after;
 use tokio::sync::OnceCell;
 
 use super::command::{Redactor, failure};
@@ -137,10 +139,10 @@ impl SmartHttp {
             }
         };
         let sent = request.send().await.map_err(|error| question.broken(error, &self.limits))?;
-        let (status, kind) = (sent.status(), content_type(&sent));
+        let (status, kind, headers) = (sent.status(), content_type(&sent), sent.headers().clone());
         let body = self.read(question, sent).await;
         if status != StatusCode::OK {
-            return Err(question.refused(status, &body.unwrap_or_default()));
+            return Err(question.refused(status, &headers, &body.unwrap_or_default()));
         }
         if kind != expected {
             let detail = format!("the answer is not Git's: it is of type `{kind}`");
@@ -201,7 +203,7 @@ impl Question<'_> {
     }
 
     /// What it means that the host answers with this status.
-    fn refused(&self, status: StatusCode, body: &[u8]) -> GitError {
+    fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> GitError {
         let operation = self.operation;
         let detail = || {
             let body = String::from_utf8_lossy(body);
@@ -214,7 +216,8 @@ impl Question<'_> {
             401 => GitError::AuthenticationFailed { operation, with_credential: self.credential.is_some() },
             403 => GitError::Forbidden { operation, detail: detail() },
             404 | 410 => GitError::RepositoryNotFound { operation },
-            429 | 500..=599 => GitError::HostFailed { operation, detail: detail() },
+            429 => GitError::RateLimited { operation, retry_after: retry_after(headers, Timestamp::now()) },
+            500..=599 => GitError::HostFailed { operation, detail: detail() },
             _ => GitError::Other { operation, detail: detail() },
         }
     }
@@ -285,6 +288,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::stage::StageError;
 
     const TOKEN: &str = "glpat-CANARY";
 
@@ -338,7 +342,7 @@ mod tests {
             (answer("403 Forbidden", "text/plain", &echo), "git_forbidden"),
             (answer("404 Not Found", "text/html", "<html>"), "git_repository_not_found"),
             (answer("301 Moved Permanently", "text/html", ""), "git_redirected"),
-            (answer("429 Too Many Requests", "text/plain", "Retry later"), "git_host_failed"),
+            (answer("429 Too Many Requests", "text/plain", "Retry later"), "git_rate_limited"),
             (answer("502 Bad Gateway", "text/html", "<html>"), "git_host_failed"),
             (answer("418 I'm a teapot", "text/plain", &echo), "git_failed"),
             (answer("200 OK", "text/html", "<html>Sign in</html>"), "git_failed"),
@@ -352,6 +356,17 @@ mod tests {
             assert!(!error.to_string().contains("CANARY"), "{error}");
             assert!(!format!("{error:?}").contains("CANARY"), "{error:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_pause_a_host_asks_for_is_kept() {
+        let limited = answer("429 Too Many Requests", "text/plain", "Retry later");
+        let limited = limited.replacen("\r\n", "\r\nRetry-After: 17\r\n", 1);
+        let error = ask(&host(limited).await).await.unwrap_err();
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(17)), "{error}");
+        assert!(error.is_host_away());
+        let error = StageError::from(error);
+        assert_eq!(error.pause_min(), Duration::from_secs(17));
     }
 
     #[tokio::test]

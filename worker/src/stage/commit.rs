@@ -238,6 +238,7 @@ fn may_have_arrived(error: &GitError) -> bool {
     match error {
         GitError::Unreachable { detail, .. } => !NOTHING_SENT.iter().any(|words| detail.contains(words)),
         GitError::HostFailed { .. }
+        | GitError::RateLimited { .. }
         | GitError::Timeout { .. }
         | GitError::TooSlow { .. }
         | GitError::Other { .. } => true,

@@ -205,6 +205,11 @@ impl StageError {
         if let Self::Kubernetes(error) = self {
             return error.retry_after().unwrap_or_default();
         }
+        if let Self::Git(error) = self
+            && let Some(pause) = error.retry_after()
+        {
+            return pause;
+        }
         if self.is_open() { OPEN_PAUSE } else { Duration::ZERO }
     }
 

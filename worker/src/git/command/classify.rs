@@ -42,7 +42,9 @@ pub(crate) fn failure(operation: &'static str, with_credential: bool, stderr: &s
         GitError::RepositoryNotFound { operation }
     } else if has(&["operation too slow", "less than"]) && has(&["bytes/sec"]) {
         GitError::TooSlow { operation }
-    } else if has(&["returned error: 5", "returned error: 429"]) {
+    } else if has(&["returned error: 429"]) {
+        GitError::RateLimited { operation, retry_after: None }
+    } else if has(&["returned error: 5"]) {
         GitError::HostFailed { operation, detail: detail() }
     } else if has(&["fsck error", "error in object", "attempting to allocate"]) {
         GitError::Malformed { operation, detail: detail() }
