@@ -13,21 +13,49 @@ use tokio::process::Command;
 use crate::world::{HOOKS_ONLY, Registered, World, files, page, text};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+/// What people read before they connect a project.
+const README: &str = include_str!("../../../README.md");
+/// Makes `slipway` in a shell the client of this server.
+const AS_CLIENT: &str = r#"slipway() { "$SLIPWAY_PROGRAM" --server "$AT" --token-file "$WITH" "$@"; }"#;
 
-/// A command with the token of GitLab in the environment.
-async fn run(world: &World, token: &str, arguments: &[&str]) -> anyhow::Result<Output> {
-    let folder = world.slipway.data_folder();
-    let output = Command::new(Program::Slipway.path().await?)
-        .args(["--server", world.slipway.address(), "--token-file"])
-        .arg(folder.join("admin.token"))
-        .args(arguments)
+/// The line of the README that begins so.
+fn of_readme(begin: &str) -> anyhow::Result<&'static str> {
+    README.lines().find(|line| line.starts_with(begin)).with_context(|| format!("no line `{begin}…`"))
+}
+
+/// A line as people type it into a shell, which must succeed.
+async fn typed(world: &World, token: &str, line: &str) -> anyhow::Result<()> {
+    let output = shell(world, token).await?.args(["-c", &format!("{AS_CLIENT}\n{line}")]).output();
+    let output = tokio::time::timeout(COMMAND_TIMEOUT, output).await.context("it took too long")??;
+    let said = format!("{output:?}");
+    ensure!(!said.contains(token), "the token was printed: {said}");
+    ensure!(output.status.success(), "{line}: {said}\n{}", world.slipway.log());
+    Ok(())
+}
+
+/// A shell with the token of GitLab in the environment.
+async fn shell(world: &World, token: &str) -> anyhow::Result<Command> {
+    let mut command = Command::new("sh");
+    command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", "/nonexistent")
         .env("SLIPWAY__DATA__DIR", "/nonexistent")
+        .env("SLIPWAY_PROGRAM", Program::Slipway.path().await?)
+        .env("AT", world.slipway.address())
+        .env("WITH", world.slipway.data_folder().join("admin.token"))
         .env("GITLAB_TOKEN", token)
         .stdin(Stdio::null())
-        .kill_on_drop(true)
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+/// A command with the token of GitLab in the environment.
+async fn run(world: &World, token: &str, arguments: &[&str]) -> anyhow::Result<Output> {
+    let output = shell(world, token)
+        .await?
+        .args(["-c", &format!("{AS_CLIENT}\nslipway \"$@\""), "sh"])
+        .args(arguments)
         .output();
     let output = tokio::time::timeout(COMMAND_TIMEOUT, output).await.context("it took too long")??;
     let said = format!("{output:?}");
@@ -48,8 +76,9 @@ async fn connected() -> anyhow::Result<()> {
         project.image_prefix = Some(format!("registry.example.org/{}", project.path));
     })?;
     let url = world.gitlab.project(&path)?.clone_url();
-    let output = run(&world, &token, &["project", "add", &url, "-e", "production=main"]).await?;
-    ensure!(output.status.success(), "{output:?}\n{}", world.slipway.log());
+    let add = of_readme("slipway project add ")?;
+    ensure!(add.contains("https://gitlab.com/group/shop") && add.contains("--review"), "{add}");
+    typed(&world, &token, &add.replace("https://gitlab.com/group/shop", &url)).await?;
     let seen = world.gitlab.project(&path)?;
     let hook = seen.hooks.first().context("no hook was made")?;
     let events = hook.events;
@@ -69,8 +98,13 @@ async fn connected() -> anyhow::Result<()> {
     world.wait_commit(&project, "production", &second).await?;
     changed(&world, &token, &project).await?;
 
-    let output = run(&world, &token, &["project", "remove", &project.slug]).await?;
-    ensure!(output.status.success(), "{output:?}");
+    for command in ["slipway project show <project>", "slipway project sweep <project>"] {
+        ensure!(README.contains(&format!("`{command}`")), "the README does not name `{command}`");
+        typed(&world, &token, &command.replace("<project>", &project.slug)).await?;
+    }
+    let remove = "slipway project remove <project>";
+    ensure!(README.contains(&format!("`{remove}`")), "the README does not name `{remove}`");
+    typed(&world, &token, &remove.replace("<project>", &project.slug)).await?;
     let seen = world.gitlab.project(&path)?;
     ensure!(seen.hooks.is_empty() && seen.deploy_tokens.is_empty() && seen.variables.is_empty(), "{seen:#?}");
     let (_, credentials) = world.slipway.request("GET", "/credentials", None).await?;
