@@ -4,15 +4,15 @@
 
 mod blind;
 mod budget;
-
 mod controller;
-
 mod estimator;
 mod fleet;
 mod forward;
 mod hold;
 mod integrator;
 mod kabernetes;
+mod lead;
+mod motion;
 mod observation;
 mod shape;
 mod standard;

@@ -22,6 +22,9 @@ pub(crate) struct Sight {
     pub(crate) measured_s: f64,
     pub(crate) window_s: f64,
     pub(crate) saturated: bool,
+    /// Whether all of the CPU is used: what is measured says nothing of how much is missing. At the ceiling without that,
+    /// some containers still had room, and little can be hidden.
+    pub(crate) full: bool,
     /// Logarithm of the measured demand.
     pub(crate) ln_measured: f64,
     /// Logarithm of the replicas that serve.
@@ -61,6 +64,8 @@ struct Episode {
     /// Replicas that served when the round began.
     served_before: f64,
     complete_since_s: Option<f64>,
+    /// The boost that the first order did not get, because some containers still had room.
+    first_boost: Option<f64>,
     /// Measurements below the ceiling in a row.
     below: u32,
 }
@@ -132,19 +137,28 @@ impl Blind {
         let before = self.levels.iter().copied().fold(f64::INFINITY, f64::min);
         let jump = if before.is_finite() { (sight.ln_ready - before).max(0.0) } else { 0.0 };
         let boost = (tuning.boost_jump * jump).max(tuning.boost_learned * self.learned).max(sight.hint);
+        let boost = (boost * sight.ki.min(1.0)).min(tuning.boost_max);
         self.episode = Some(Episode {
             ln_ready_at_onset: sight.ln_ready,
             round: 1,
             round_began_s: sight.now_s,
             served_before: sight.served,
             complete_since_s: None,
+            first_boost: (!sight.full).then_some(boost),
             below: 0,
         });
-        Outlook::Grow { boost: (boost * sight.ki.min(1.0)).min(tuning.boost_max), round: 1 }
+        Outlook::Grow { boost: if sight.full { boost } else { 0.0 }, round: 1 }
     }
 
     fn stay(&mut self, mut episode: Episode, sight: &Sight, tuning: &Tuning) -> Outlook {
         episode.below = 0;
+        if sight.full
+            && episode.round == 1
+            && let Some(boost) = episode.first_boost.take()
+        {
+            self.episode = Some(episode);
+            return Outlook::Grow { boost, round: 1 };
+        }
         if episode.share(sight) < tuning.round_complete {
             episode.complete_since_s = None;
         } else if episode.complete_since_s.is_none() {

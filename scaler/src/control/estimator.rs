@@ -112,8 +112,9 @@ impl Estimator {
         *self = Self { variance: self.variance, since_start: COLD, ..Self::new() };
     }
 
-    /// Takes the logarithm of one measured demand, `dt_s` after the last.
-    pub(crate) fn update(&mut self, measured: f64, dt_s: f64, tuning: &Tuning) -> Estimate {
+    /// Takes the logarithm of one measured demand, `dt_s` after the last. A load that is `moving` is averaged for less
+    /// long.
+    pub(crate) fn update(&mut self, measured: f64, dt_s: f64, moving: bool, tuning: &Tuning) -> Estimate {
         self.since_start = self.since_start.saturating_add(1);
         if self.since_jump == 0 {
             self.ln_level = measured;
@@ -132,7 +133,7 @@ impl Estimator {
             self.learn_noise(innovation);
             None
         };
-        let gain = self.level_gain(dt_s, tuning);
+        let gain = self.level_gain(dt_s, moving, tuning);
         if jump.is_none() {
             self.ln_level = predicted + gain * innovation;
             let slope = self.slope_per_s + trend_gain(dt_s, tuning) * innovation / dt_s;
@@ -171,8 +172,9 @@ impl Estimator {
     }
 
     /// `max(1 - exp(-dt / time constant), 1 / (k + 1))`, with `k` measurements since the last jump.
-    fn level_gain(&self, dt_s: f64, tuning: &Tuning) -> f64 {
-        steady_gain(dt_s, tuning).max(1.0 / (f64::from(self.since_jump) + 1.0))
+    fn level_gain(&self, dt_s: f64, moving: bool, tuning: &Tuning) -> f64 {
+        let time_s = if moving { tuning.level_moving_s } else { tuning.level_time_s };
+        steady_gain(dt_s, time_s).max(1.0 / (f64::from(self.since_jump) + 1.0))
     }
 
     fn estimate(&self, gain: f64, dt_s: f64, tuning: &Tuning, jump: Option<f64>) -> Estimate {
@@ -193,13 +195,14 @@ impl Estimator {
     }
 }
 
-fn steady_gain(dt_s: f64, tuning: &Tuning) -> f64 {
-    1.0 - (-dt_s / tuning.level_time_s).exp()
+fn steady_gain(dt_s: f64, time_s: f64) -> f64 {
+    1.0 - (-dt_s / time_s).exp()
 }
 
-/// The trend's gain of a filter that is critically damped, times what the tuning makes of it. It is that of the steady
-/// state right after a jump too: a few measurements make a level, not a trend.
+/// The trend's gain of a filter that is critically damped, times what the tuning makes of it. Its time constant is its own:
+/// what follows the level closely is too noisy for a trend. It is that of the steady state right after a jump too: a
+/// few measurements make a level, not a trend.
 fn trend_gain(dt_s: f64, tuning: &Tuning) -> f64 {
-    let level_gain = steady_gain(dt_s, tuning);
+    let level_gain = steady_gain(dt_s, tuning.trend_time_s);
     tuning.trend_gain * level_gain * level_gain / (2.0 - level_gain)
 }

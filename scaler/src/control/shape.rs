@@ -25,6 +25,8 @@ pub(crate) struct Wish {
     pub(crate) dead_band: f64,
     /// After a jump or at the ceiling: growth does not wait for the pause between changes.
     pub(crate) urgent: bool,
+    /// Logarithm of the replicas that the measured demand needs; at the ceiling, of the fewest that it may need.
+    pub(crate) ln_needed: f64,
     /// What enters the memory, logarithmic; nothing while the demand is a lower bound.
     pub(crate) lasting: Option<f64>,
     /// Work waits, or the demand is a lower bound: nothing is taken away.
@@ -66,9 +68,9 @@ impl Shape {
     }
 
     /// The count that is there is what is remembered: nothing is taken away before the memory has run out.
-    pub(crate) fn remember_count(&mut self, now_s: f64, replicas: u32) {
+    pub(crate) fn remember_count(&mut self, now_s: f64, hold_s: f64, replicas: u32) {
         // A hair below the whole number, so that rounding does not make it one more.
-        self.hold.seed(now_s, (f64::from(replicas.max(1)) - 1e-6).ln());
+        self.hold.found(now_s, hold_s, (f64::from(replicas.max(1)) - 1e-6).ln());
         self.down_allowance = 0.0;
     }
 
@@ -77,19 +79,19 @@ impl Shape {
         self.release_until_s = until_s;
     }
 
-    /// The highest command in memory, logarithmic.
-    pub(crate) fn held(&self, settings: &AutoscalerSettings, tuning: &Tuning) -> f64 {
-        self.hold.highest(settings.hold_s(), tuning.short_price)
+    /// What earlier commands still count for, logarithmic.
+    pub(crate) fn held(&self, now_s: f64) -> f64 {
+        self.hold.counting(now_s)
     }
 
-    /// For how long commands are remembered now, in seconds.
-    pub(crate) fn hold_s(&self, settings: &AutoscalerSettings, tuning: &Tuning) -> f64 {
-        self.hold.length_s(settings.hold_s(), tuning.short_price)
+    /// For how long commands count now, in seconds.
+    pub(crate) fn hold_s(&self, settings: &AutoscalerSettings) -> f64 {
+        self.hold.length_s(settings.hold_s())
     }
 
-    /// Whether the count grew at least so often in the last hour.
-    pub(crate) fn moving(&mut self, now_s: f64, growths: f64) -> bool {
-        f64::from(self.growth.used(now_s)) >= growths
+    /// How often the count grew in the last hour.
+    pub(crate) fn growths(&mut self, now_s: f64) -> u32 {
+        self.growth.used(now_s)
     }
 
     /// Time passes: what may be taken away grows.
@@ -114,9 +116,11 @@ impl Shape {
     ) -> Result<u32, Reason> {
         // Right after the ceiling, queues are worked off and demand looks larger than it is: not to be remembered.
         let distorted = now_s <= self.release_until_s && !wish.forward;
-        if let Some(ln_lasting) = wish.lasting.filter(|_| !distorted) {
-            self.hold.note(now_s, settings.hold_s(), ln_lasting);
-            self.hold.learn(settings.hold_s(), wish.lead_s, wish.dt_s, ln_lasting);
+        if !distorted {
+            if let Some(ln_lasting) = wish.lasting {
+                self.hold.note(now_s, settings.hold_s(), ln_lasting, wish.ln_needed);
+            }
+            self.hold.learn(wish.lead_s, wish.dt_s, wish.ln_needed, tuning);
         }
         let (min, max) = settings.replicas();
         if replicas < min.get() || replicas > max.get() {
@@ -186,7 +190,7 @@ impl Shape {
     ) -> Result<u32, Reason> {
         let margin = wish.dead_band.max((1.0 + settings.hysteresis()).ln());
         let wanted_now = ceil_count(wish.ln_command.exp());
-        let held = self.held(settings, tuning).max(wish.ln_command);
+        let held = self.held(now_s).max(wish.ln_command);
         let mut target = ceil_count((held + margin).exp()).max(1);
         if target >= replicas {
             return Err(why_not_fewer(wanted_now, replicas, held, wish, clamps));

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! e         = ln D - ln(n T)
-//! command   = n exp(kp e + I + kd lead max(0, d(ln D)/dt - gate) + bump)
+//! command   = n exp(kp e + I + kd lead share max(0, d(ln D)/dt - gate) + bump)
+//! share, gate as learned (`lead`)
 //! lead      = learned start-up (which holds every delay from order to service) + one interval
 //! ```
 //!
@@ -20,6 +21,8 @@ use super::estimator::{Estimate, Estimator};
 use super::fleet::{Fleet, Standing};
 use super::forward::{FeedForward, WAITING_SHARE};
 use super::integrator::Integrator;
+use super::lead::Lead;
+use super::motion::Motion;
 use super::observation::Observation;
 use super::shape::{LN_COUNT_MAX, Shape, Wish};
 use super::tuning::Tuning;
@@ -58,6 +61,8 @@ pub struct StandardLaw {
     blind: Blind,
     forward: FeedForward,
     fleet: Fleet,
+    lead: Lead,
+    motion: Motion,
     shape: Shape,
     bump: f64,
     gentle: bool,
@@ -86,6 +91,8 @@ impl StandardLaw {
             blind: Blind::new(),
             forward: FeedForward::new(),
             fleet: Fleet::new(),
+            lead: Lead::new(),
+            motion: Motion::default(),
             shape: Shape::new(),
             bump: 0.0,
             gentle: false,
@@ -148,8 +155,8 @@ impl StandardLaw {
         }
         let shaped =
             self.shape.decide(seen.now_s, seen.replicas, &wish, (settings, &self.tuning), &mut terms.clamps);
-        terms.held_replicas = self.shape.held(settings, &self.tuning).exp();
-        terms.hold_s = self.shape.hold_s(settings, &self.tuning);
+        terms.held_replicas = self.shape.held(seen.now_s).exp();
+        terms.hold_s = self.shape.hold_s(settings);
         self.terms = Some(terms);
         // A change that was held is not the first one yet; once the bump has faded there is nothing to soften.
         self.gentle = self.gentle && shaped.is_err() && self.bump.abs() > BUMP_GONE;
@@ -176,11 +183,11 @@ impl StandardLaw {
             Standing::AsOrdered | Standing::Ignored => Ok(()),
             Standing::Awaiting => Err(Reason::AwaitingTarget),
             Standing::First => {
-                self.shape.remember_count(seen.now_s, seen.replicas);
+                self.shape.remember_count(seen.now_s, settings.hold_s(), seen.replicas);
                 Ok(())
             }
             Standing::Foreign { expected } => {
-                self.shape.remember_count(seen.now_s, seen.replicas);
+                self.shape.remember_count(seen.now_s, settings.hold_s(), seen.replicas);
                 self.integrator.used();
                 self.blind.restart();
                 self.bump = 0.0;
@@ -210,8 +217,9 @@ impl StandardLaw {
         let step_s = interval_s(settings).max(evidence.window_s);
         if dt_s > GAP_MAX_STEPS * step_s {
             self.estimator.restart();
+            self.lead.restart();
             self.blind.restart();
-            self.shape.remember_count(seen.now_s, seen.replicas);
+            self.shape.remember_count(seen.now_s, settings.hold_s(), seen.replicas);
             return Ok(step_s.min(DT_MAX_S));
         }
         Ok(dt_s.min(DT_MAX_S))
@@ -253,7 +261,7 @@ impl StandardLaw {
                     self.estimator.restart_warm();
                     self.shape.release(seen.now_s + RELEASE_S);
                 }
-                let estimate = self.estimator.update(ln_measured, dt_s, &self.tuning);
+                let estimate = self.estimate(ln_measured, seen.now_s, dt_s);
                 self.blind.note_level(estimate.ln_level);
                 self.measured(seen, settings, dt_s, (&estimate, saturated), &mut terms)
             }
@@ -305,7 +313,7 @@ impl StandardLaw {
         (ln_demand, saturated, waits, outlook): (f64, bool, bool, Outlook),
         terms: &mut Terms,
     ) -> (Wish, Terms) {
-        let estimate = self.estimator.update(ln_demand, dt_s, &self.tuning);
+        let estimate = self.estimate(ln_demand, seen.now_s, dt_s);
         if !saturated {
             self.blind.note_level(estimate.ln_level);
         }
@@ -330,6 +338,12 @@ impl StandardLaw {
         (wish, terms)
     }
 
+    fn estimate(&mut self, ln_demand: f64, now_s: f64, dt_s: f64) -> Estimate {
+        let estimate = self.estimator.update(ln_demand, dt_s, self.motion.moves(), &self.tuning);
+        self.motion.look(&estimate, self.shape.growths(now_s), dt_s, &self.tuning);
+        estimate
+    }
+
     /// The terms while the demand is known.
     fn measured(
         &mut self,
@@ -344,12 +358,13 @@ impl StandardLaw {
         terms.level_replicas = estimate.ln_level.exp();
         terms.slope_per_s = estimate.slope_per_s;
         terms.noise = estimate.noise;
-        let moving = self.shape.moving(seen.now_s, self.tuning.moving_growths);
-        terms.dead_band = estimate.dead_band(seen.replicas, moving, &self.tuning);
+        terms.dead_band = estimate.dead_band(seen.replicas, self.motion.moves(), &self.tuning);
         terms.lead_s = self.fleet.startup_s() + interval_s(settings);
         terms.proportional = kp.get() * error;
-        let rise = estimate.slope_per_s - self.tuning.slope_gate * estimate.slope_noise_per_s;
-        terms.derivative = kd.get() * terms.lead_s * rise.max(0.0);
+        let ln_measured = terms.demand_replicas.max(DEMAND_MIN).ln();
+        self.lead.learn(ln_measured, estimate, (terms.lead_s, dt_s), &self.tuning);
+        let rise = self.lead.rise(self.motion.moves(), estimate, terms.lead_s, &self.tuning);
+        terms.derivative = kd.get() * rise;
         if terms.derivative > self.tuning.lead_max {
             terms.derivative = self.tuning.lead_max;
             terms.clamps.add(Clamp::Lead);
@@ -373,10 +388,12 @@ impl StandardLaw {
         let sum = if sum.is_finite() { sum } else { 0.0 };
         let ln_command = (terms.ln_replicas + sum).clamp(-LN_COUNT_MAX, LN_COUNT_MAX);
         terms.command_replicas = ln_command.exp();
+        let ln_needed = terms.demand_replicas.max(DEMAND_MIN).ln() - terms.cpu_target.ln();
         let wish = Wish {
             ln_command,
             dead_band: terms.dead_band,
             urgent: censored,
+            ln_needed: ln_needed.clamp(-LN_COUNT_MAX, LN_COUNT_MAX),
             lasting: (!censored).then_some(ln_command),
             keep: censored,
             forward: false,
@@ -400,6 +417,7 @@ impl StandardLaw {
             measured_s: evidence.at_s,
             window_s: evidence.window_s,
             saturated: self.saturated(evidence),
+            full: evidence.utilisation >= self.tuning.ceiling_mean,
             ln_measured,
             ln_ready: ready.ln(),
             served: served(seen, evidence),

@@ -131,7 +131,7 @@ fn the_same_settings_reproduce_what_was_recorded() {
         let apart = sum(|point| (f64::from(point.recorded) - f64::from(point.replayed)).abs());
         let share = apart / sum(|point| f64::from(point.recorded));
         assert!(share < 0.08, "{share} of the replicas are elsewhere");
-        assert!(close(found.recorded.replica_s, found.replayed.replica_s, 0.03), "{found:?}");
+        assert!(close(found.recorded.replica_s, found.replayed.replica_s, 0.05), "{found:?}");
         assert!((found.recorded.actions - found.replayed.actions).abs() <= 8.0, "{found:?}");
         assert!((found.recorded.utilisation_mean - found.replayed.utilisation_mean).abs() < 0.02);
     }
@@ -241,8 +241,11 @@ fn the_plant_is_identified() {
 
 #[test]
 fn restless_constants_on_steps_are_replaced_by_better_ones() {
-    let bad = gains(2.0, 0.0, 6.0);
-    let observed = record(&bad, square((4.0, 9.0), 900, 5_400));
+    let bad = settings(|raw| {
+        raw.constants = Some(RawGains { kp: 2.0, ki: 0.0, kd: 6.0 });
+        raw.hold_s = Some(12);
+    });
+    let observed = record(&bad, square((4.0, 9.0), 300, 5_400));
     let proposal = tune(&observed, &bad).unwrap();
     let (now, then) = (&proposal.expected.now, &proposal.expected.then);
     assert!(proposal.changes(), "{proposal:?}");
@@ -253,17 +256,20 @@ fn restless_constants_on_steps_are_replaced_by_better_ones() {
     assert!(close(proposal.cpu_target, 0.6, 1e-9), "the target is the user's");
 }
 
+/// Quicker constants would follow the wave more closely, with more changes: that is not proposed unasked.
 #[test]
-fn slow_constants_under_a_wave_are_replaced_by_quicker_ones() {
-    let slow = gains(0.3, 0.0, 0.0);
+fn constants_that_are_only_bettered_by_more_changes_are_left_alone() {
+    let slow = gains(0.1, 0.0, 0.0);
     let wave = Profile::Sine.load(Form::HeldOut);
     let work = (0..wave.duration_s()).map(|second| wave.work_replicas(second)).collect();
-    let proposal = tune(&record(&slow, work), &slow).unwrap();
-    let (now, then) = (&proposal.expected.now, &proposal.expected.then);
-    assert!(proposal.changes() && then.over_percent < 0.7 * now.over_percent, "{proposal:?}");
-    assert!(then.under_s <= now.under_s + 10.0, "{proposal:?}");
-    assert!(then.replica_s <= 1.02 * now.replica_s && then.actions <= now.actions + 0.25, "{proposal:?}");
-    assert!(proposal.constants.kd > 0.0 || proposal.constants.kp > 0.3, "{proposal:?}");
+    let observed = record(&slow, work);
+    let proposal = tune(&observed, &slow).unwrap();
+    assert!(!proposal.changes() && proposal.checked.is_none(), "{proposal:?}");
+    let why = "no constants were found that do better without more replicas or changes";
+    assert!(proposal.confidence.reasons.iter().any(|reason| reason == why), "{proposal:?}");
+    let quicker = what_if(&observed, &gains(0.9, 0.0, 1.0));
+    assert!(quicker.replayed.over_percent < 0.7 * quicker.recorded.over_percent, "{:?}", quicker.replayed);
+    assert!(quicker.replayed.actions > 1.5 * quicker.recorded.actions, "{:?}", quicker.replayed);
 }
 
 #[test]

@@ -59,7 +59,13 @@ const fn day(name: &'static str, day: f64, unit_s: f64, peak: f64) -> Part {
 const SOURCES: [Source; 3] = [
     Source {
         file: "worldcup98_per_minute_0608_0713.csv",
-        training: &[day("wc98-d02", 2.0, 10.0, 24.0), day("wc98-d14", 14.0, 10.0, 14.0)],
+        training: &[
+            day("wc98-d02", 2.0, 10.0, 24.0),
+            day("wc98-d04", 4.0, 10.0, 20.0),
+            day("wc98-d10", 10.0, 10.0, 34.0),
+            day("wc98-d14", 14.0, 10.0, 14.0),
+            day("wc98-d23", 23.0, 10.0, 12.0),
+        ],
         held_out: &[
             day("wc98-d07", 7.0, 10.0, 30.0),
             day("wc98-d17", 17.0, 10.0, 18.0),
@@ -70,7 +76,12 @@ const SOURCES: [Source; 3] = [
     },
     Source {
         file: "nasa_http_1995_per_minute.csv",
-        training: &[("nasa-d04", 4.0 * DAY_MIN + 480.0, 4.0 * DAY_MIN + 840.0, 30.0, 12.0)],
+        training: &[
+            ("nasa-d04", 4.0 * DAY_MIN + 480.0, 4.0 * DAY_MIN + 840.0, 30.0, 12.0),
+            ("nasa-d06", 6.0 * DAY_MIN + 480.0, 6.0 * DAY_MIN + 840.0, 30.0, 18.0),
+            ("nasa-d20", 20.0 * DAY_MIN + 480.0, 20.0 * DAY_MIN + 720.0, 60.0, 10.0),
+            ("nasa-d45", 45.0 * DAY_MIN + 360.0, 45.0 * DAY_MIN + 840.0, 30.0, 16.0),
+        ],
         held_out: &[
             ("nasa-d12", 12.0 * DAY_MIN + 360.0, 12.0 * DAY_MIN + 840.0, 30.0, 20.0),
             ("nasa-d33", 33.0 * DAY_MIN + 480.0, 33.0 * DAY_MIN + 840.0, 30.0, 8.0),
@@ -79,7 +90,11 @@ const SOURCES: [Source; 3] = [
     },
     Source {
         file: "wikipedia_limbo_hourly.txt",
-        training: &[("wiki-b0", 0.0, 200.0, 60.0, 20.0)],
+        training: &[
+            ("wiki-b0", 0.0, 200.0, 60.0, 20.0),
+            ("wiki-b1", 240.0, 480.0, 60.0, 24.0),
+            ("wiki-b3", 720.0, 960.0, 30.0, 16.0),
+        ],
         held_out: &[
             ("wiki-b2", 480.0, 720.0, 60.0, 30.0),
             ("wiki-b4", 960.0, 1_200.0, 60.0, 12.0),

@@ -21,7 +21,7 @@ use crate::settings::{AutoscalerSettings, Mode, RawGains, RawSettings};
 /// One searched number: name, least, most, whether it is searched on a logarithmic scale.
 type Axis = (&'static str, f64, f64, bool);
 
-const STANDARD_AXES: [Axis; 23] = [
+const STANDARD_AXES: [Axis; 25] = [
     ("level_time_s", 4.0, 60.0, true),
     ("trend_gain", 0.1, 2.0, true),
     ("jump_drift", 0.8, 1.5, false),
@@ -39,12 +39,14 @@ const STANDARD_AXES: [Axis; 23] = [
     ("round_wait_windows", 1.0, 4.0, false),
     ("round_complete", 0.5, 1.0, false),
     ("kd", 0.0, 2.0, false),
-    ("short_price", 2.0, 100.0, true),
+    ("late_power", 5.0, 12.0, false),
     ("hold_s", 15.0, 240.0, true),
     ("down_percent_per_min", 3.0, 99.0, true),
     ("hysteresis", 0.01, 0.3, true),
     ("band_moving_max", 0.0, 0.1, false),
     ("moving_growths", 1.0, 30.0, true),
+    ("trend_time_s", 4.0, 60.0, true),
+    ("level_moving_s", 3.0, 60.0, true),
 ];
 
 const HPA_AXES: [Axis; 7] = [
@@ -261,12 +263,14 @@ fn standard_point(setup: &StandardSetup) -> Vec<f64> {
         t.round_wait_windows,
         t.round_complete,
         s.gains().2.get(),
-        t.short_price,
+        t.late_power,
         s.hold_s(),
         s.down_percent_per_min(),
         s.hysteresis(),
         t.band_moving_max,
         t.moving_growths,
+        t.trend_time_s,
+        t.level_moving_s,
     ]
 }
 
@@ -288,9 +292,11 @@ fn standard_setup(setup: &StandardSetup, p: &[f64]) -> StandardSetup {
         boost_max: p[13],
         round_wait_windows: p[14],
         round_complete: p[15],
-        short_price: p[17],
+        late_power: p[17],
         band_moving_max: p[21],
         moving_growths: p[22],
+        trend_time_s: p[23],
+        level_moving_s: p[24],
         ..setup.tuning
     };
     let (kp, ki, _) = setup.settings.gains();

@@ -133,7 +133,7 @@ fn why(reason: Reason, terms: Option<&Terms>) -> String {
 fn holding_down(terms: Option<&Terms>) -> String {
     match terms {
         Some(terms) if terms.clamps.has(Clamp::HoldMemory) => format!(
-            "fewer would do now, but {:.1} were needed within the last {:.0} s",
+            "fewer would do now, but earlier demand still counts for {:.1}, and is forgotten over {:.0} s",
             terms.held_replicas, terms.hold_s
         ),
         Some(_) => "fewer would do, but without a margin".to_owned(),
@@ -210,7 +210,7 @@ mod tests {
         let held = terms(&[Clamp::HoldMemory]);
         assert_eq!(
             told(Decision::Hold(Reason::HoldingDown), Some(&held)),
-            "stays at 3: fewer would do now, but 5.7 were needed within the last 192 s; \
+            "stays at 3: fewer would do now, but earlier demand still counts for 5.7, and is forgotten over 192 s; \
              CPU 0.93 of 0.60 target; demand 1.9 replicas, +0.4 %/s"
         );
         let silence = Reason::Silence { silence: Silence::TooFewReport };

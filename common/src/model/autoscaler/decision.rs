@@ -111,9 +111,9 @@ pub struct Terms {
     pub bump: f64,
     /// Replicas commanded, before the limits; of the law `kabernetes` the change it wants.
     pub command_replicas: f64,
-    /// The highest command in memory, in replicas.
+    /// What earlier commands still count for, in replicas.
     pub held_replicas: f64,
-    /// For how long commands are remembered, as learned, in seconds.
+    /// Over how long earlier commands are forgotten, as learned, in seconds.
     pub hold_s: f64,
     /// Whether reported arrivals stood in for measured CPU.
     pub feed_forward: bool,

@@ -85,12 +85,12 @@ impl Mode {
             Self::Tight => ModeDefaults {
                 gains: (1.0, 1.0, 1.0),
                 hold_s: 24,
-                down_percent_per_min: 54.0,
-                hysteresis: 0.08,
+                down_percent_per_min: 47.0,
+                hysteresis: 0.04,
                 actions_per_hour_max: 240,
             },
             Self::Calm => ModeDefaults {
-                gains: (1.0, 1.0, 0.0),
+                gains: (1.0, 1.0, 1.0),
                 hold_s: 16,
                 down_percent_per_min: 9.0,
                 hysteresis: 0.05,
@@ -129,8 +129,8 @@ pub struct RawSettings {
     /// After how many seconds of silence the metrics count as missing.
     #[serde(default = "thirty")]
     pub stale_after_s: u32,
-    /// For how many seconds, at least, the highest demand is remembered before replicas are taken away; up to sixteen
-    /// times as long while the load keeps coming back; default by mode.
+    /// For how many seconds, at least, the highest demand is remembered before replicas are taken away; how it is
+    /// forgotten after that is learned from the load, at most over some forty times as long; default by mode.
     #[serde(default)]
     pub hold_s: Option<u32>,
     /// Most replicas taken away in a minute, in percent of those that run; default by mode.

@@ -119,6 +119,30 @@ fn at_the_ceiling_nothing_more_is_ordered_until_all_that_was_ordered_serves() {
     assert!(orders <= 1);
 }
 
+/// Four of five containers stand at their ceiling, by chance or because they have just started: the fifth shows that
+/// hardly anything is hidden, so nothing is added to what is measured. When the last one is full as well, it is.
+#[test]
+fn while_some_containers_have_room_nothing_is_guessed() {
+    let mut rig = Rig::new(settings(|_| {}), 5, 2.9);
+    rig.startup_s = 30.0;
+    rig.run(600);
+    rig.now_s += 5.0;
+    let with_room = Evidence {
+        saturated_share: 0.8,
+        utilisation: 0.9,
+        demand_replicas: 4.5,
+        ..evidence(rig.now_s, 0.9, 5)
+    };
+    let seen = Observation { evidence: Ok(with_room), ..rig.observe() };
+    let decision = rig.controller.step(&seen);
+    let first = decision.to().unwrap();
+    assert_eq!(first, 9, "5 / 0.6 and no more: {decision:?}");
+    rig.scale(first);
+    rig.demand = 20.0;
+    let full = rig.tick().to().unwrap();
+    assert!(full > 15, "all of the CPU is used: {full}");
+}
+
 #[test]
 fn constants_change_without_a_bump() {
     let mut rng = Rng::new(5);
