@@ -46,7 +46,7 @@ pub(crate) struct Rounds {
     pub(crate) targets: Arc<Targets>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) notes: Notes,
-    pub(crate) kept: HashMap<Place, Kept>,
+    pub(crate) kept: HashMap<Place, Box<Kept>>,
     pub(crate) places: HashMap<DeploymentId, Place>,
     pub(crate) actions: JoinSet<Acted>,
     pub(crate) totals: Totals,
@@ -163,7 +163,7 @@ impl Rounds {
             if self.kept.get(&place).is_some_and(|kept| !kept.is_under(fence)) {
                 self.kept.remove(&place);
             }
-            let begin = || Kept::new(entry.clone(), fence, state.as_ref());
+            let begin = || Box::new(Kept::new(entry.clone(), fence, state.as_ref()));
             self.kept.entry(place.clone()).or_insert_with(begin).update(entry.clone(), subject, fence);
             places.insert(place);
         }
@@ -269,7 +269,7 @@ impl Rounds {
     }
 }
 
-fn news(kept: &mut HashMap<Place, Kept>, name: &str, at: Timestamp) -> Vec<(Place, AutoscalerState)> {
+fn news(kept: &mut HashMap<Place, Box<Kept>>, name: &str, at: Timestamp) -> Vec<(Place, AutoscalerState)> {
     let new = kept.iter_mut().filter_map(|(place, kept)| Some((place.clone(), kept.news(name, at)?)));
     new.collect()
 }

@@ -12,6 +12,10 @@ use tokio::time::timeout;
 use super::error::BrokerError;
 use crate::distributed::BrokerSettings;
 
+/// Largest frame, where the address names none, in bytes. The client keeps 64 frames of it for each connection, whatever
+/// travels: with the broker's 128 KiB that is 8 MiB. A longer message goes in several frames.
+const FRAME_MAX_BYTES: u32 = 16 * 1024;
+
 /// A second handle on the socket of a connection. Cutting it ends the connection at once, whatever the peer does.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cutter(Arc<Mutex<Option<std::net::TcpStream>>>);
@@ -59,7 +63,7 @@ impl Line {
     }
 }
 
-/// The address of a node with login and heartbeat put in. Errors never repeat the address: it may hold a password.
+/// The address of a node with login, heartbeat and size of a frame put in. Errors never repeat the address: it may hold a password.
 fn address(settings: &BrokerSettings, turn: usize) -> Result<AMQPUri, BrokerError> {
     let unusable =
         |reason: &str| BrokerError::Unavailable { reason: format!("setting `broker.urls`: {reason}") };
@@ -73,6 +77,7 @@ fn address(settings: &BrokerSettings, turn: usize) -> Result<AMQPUri, BrokerErro
     }
     let heartbeat_s = settings.heartbeat.as_secs().max(1);
     uri.query.heartbeat = Some(u16::try_from(heartbeat_s).unwrap_or(u16::MAX));
+    uri.query.frame_max = uri.query.frame_max.or(Some(FRAME_MAX_BYTES));
     Ok(uri)
 }
 
@@ -119,6 +124,7 @@ mod tests {
         let mut settings = settings("amqp://guest:hunter2@10.0.0.1:5999/%2f", "p");
         settings.login = Some(("slipway".to_owned(), SecretString::from("s3cret")));
         let uri = address(&settings, 7).unwrap();
+        assert_eq!(uri.query.frame_max, Some(FRAME_MAX_BYTES));
         assert_eq!(uri.authority.userinfo.username, "slipway");
         assert_eq!(uri.authority.userinfo.password, "s3cret");
         settings.urls = vec![SecretString::from("http://guest:hunter2@10.0.0.1")];
