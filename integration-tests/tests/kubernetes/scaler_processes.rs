@@ -103,7 +103,7 @@ impl Fleet {
         };
         fleet.watch(stop.clone());
         fleet.load(stop).await?;
-        let raw: Value = serde_json::to_value(scaler::settings(&json!({ "replicas_max": 12 })))?;
+        let raw: Value = serde_json::to_value(scaler::settings(&json!({ "replicas_max": 12, "hold_s": 1 })))?;
         let path = format!("/deployments/{}/autoscaler", fleet.deployment);
         let (status, answer) = fleet.api.send("PUT", &path, &raw).await?;
         ensure!(status == 201, "{status}: {answer}");
