@@ -1,12 +1,12 @@
 //! The seam `Autoscalers`: what is kept of autoscalers beside their settings, and who takes care of them.
 //!
 //! Settings and wishes are records: [`Backend::record`](crate::Backend::record) keeps them in the ledger, and this seam
-//! reads their projection. States, decisions and observations are not in the ledger: what of them is lost is measured
-//! again.
+//! reads their projection. States, decisions, observations and what was learned are not in the ledger: what of them is lost
+//! is measured again.
 //!
 //! Laws (tested for every adapter by `contract::autoscaler`):
 //! - H1: an autoscaler is what was recorded last for its place; its wish likewise; deleting it deletes its wish, state,
-//!   decisions and observations.
+//!   decisions, observations and what was learned.
 //! - H2: a replay of the ledger into an empty store gives the same autoscalers and wishes.
 //! - H3: a state is the one put last, unless a larger fencing token has put one before: then it changes nothing.
 //! - H4: decisions are numbered 1, 2, 3 … in the order they were appended; the newest
@@ -14,13 +14,14 @@
 //! - H5: observations come back in the order they were appended; the newest
 //!   [`OBSERVED_KEPT_MAX`](crate::model::autoscaler::OBSERVED_KEPT_MAX) are kept.
 //! - H6: who announced itself is among those present until its time is over or it withdraws.
+//! - H7: what was learned is what was put last, unless a larger fencing token has put some before: then it stays.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::model::autoscaler::{Autoscaler, AutoscalerState, DecisionEntry, Observed, Place, Wish};
+use crate::model::autoscaler::{Autoscaler, AutoscalerState, DecisionEntry, Learned, Observed, Place, Wish};
 use crate::store::StoreError;
 
 /// An autoscaler with the wish that was made last.
@@ -71,6 +72,13 @@ pub trait Autoscalers: Send + Sync + std::fmt::Debug {
 
     /// All observations of one place at or after `since`, in order.
     async fn observed(&self, place: &Place, since: Timestamp) -> Result<Vec<Observed>, StoreError>;
+
+    /// Puts what was learned. What has a smaller fencing token than what is there is passed over, and so is what was
+    /// learned at a place without an autoscaler.
+    async fn put_learned(&self, learned: &[(Place, Learned)]) -> Result<(), StoreError>;
+
+    /// What was learned at one place.
+    async fn learned(&self, place: &Place) -> Result<Option<Learned>, StoreError>;
 
     /// Says that the scaler called `name` is there for `ttl`, and answers the names of all that are, in order.
     async fn announce(&self, name: &str, ttl: Duration, now: Timestamp) -> Result<Vec<String>, StoreError>;

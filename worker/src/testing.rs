@@ -11,7 +11,7 @@ use slipway_common::config::Config;
 use slipway_common::contract::sample;
 use slipway_common::embedded::{Embedded, EmbeddedSettings};
 use slipway_common::ledger::{Ledger, LedgerError, Offset};
-use slipway_common::model::autoscaler::{AutoscalerState, DecisionEntry, Observed, Place};
+use slipway_common::model::autoscaler::{AutoscalerState, DecisionEntry, Learned, Observed, Place};
 use slipway_common::model::{
     CredentialName, Deployment, DeploymentId, DeploymentState, EnvironmentName, Event, Job, JobId,
     JobMessage, LiveState, ProjectSlug, Stage, WorkerId,
@@ -230,6 +230,8 @@ flaky! {
     fn newest_decisions(place: &Place, limit: usize) -> Vec<(u64, DecisionEntry)>;
     fn append_observed(place: &Place, observed: &[Observed]) -> ();
     fn observed(place: &Place, since: Timestamp) -> Vec<Observed>;
+    fn put_learned(learned: &[(Place, Learned)]) -> ();
+    fn learned(place: &Place) -> Option<Learned>;
     fn announce(name: &str, ttl: Duration, now: Timestamp) -> Vec<String>;
     fn withdraw(name: &str) -> ();
 }

@@ -1,4 +1,4 @@
-//! The laws of what is kept of autoscalers, H1 to H6.
+//! The laws of what is kept of autoscalers, H1 to H7.
 
 mod recorded;
 mod said;
@@ -12,6 +12,7 @@ pub use said::{
     h3_the_largest_fencing_token_wins, h4_concurrent_appends_leave_no_gap,
     h4_decisions_are_numbered_in_order, h4_the_newest_decisions_are_kept, h5_observations_come_back_in_order,
     h5_the_newest_observations_are_kept, h6_who_announced_itself_is_present,
+    h7_what_was_learned_is_what_was_put_last,
 };
 
 use jiff::Timestamp;
@@ -23,7 +24,7 @@ use crate::autoscaler::Autoscalers;
 use crate::model::DeploymentId;
 use crate::model::autoscaler::{
     Autoscaler, AutoscalerSettings, AutoscalerState, ContainerUse, Decision, DecisionEntry, DroppedCounts,
-    Evidence, Law, Mode, Observed, Place, RawSettings, Reason, Silence, Terms, Wish,
+    Evidence, Law, Learned, Mode, Observed, Place, RawSettings, Reason, Silence, Terms, Wish,
 };
 use crate::record::Record;
 
@@ -111,6 +112,12 @@ pub fn decision(replicas: u32) -> DecisionEntry {
     }
 }
 
+/// What was learned under this fencing token.
+#[must_use]
+pub fn learned(fence: u64, what: &str) -> Learned {
+    Learned { fence, body: format!("{{\"what\":\"{what}\"}}") }
+}
+
 /// An observation of as many replicas.
 #[must_use]
 pub fn observed(at: Timestamp, replicas: u32) -> Observed {
@@ -163,4 +170,8 @@ async fn newest(autoscalers: &dyn Autoscalers, place: &Place, limit: usize) -> V
 
 async fn seen(autoscalers: &dyn Autoscalers, place: &Place) -> Vec<Observed> {
     autoscalers.observed(place, Timestamp::MIN).await.expect("it answers")
+}
+
+async fn learned_of(autoscalers: &dyn Autoscalers, place: &Place) -> Option<Learned> {
+    autoscalers.learned(place).await.expect("it answers")
 }

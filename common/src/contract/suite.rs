@@ -98,6 +98,7 @@ macro_rules! contract_suite {
             h5_observations_come_back_in_order,
             h5_the_newest_observations_are_kept,
             h6_who_announced_itself_is_present,
+            h7_what_was_learned_is_what_was_put_last,
         ]);
     };
     (@projects $make:path) => {

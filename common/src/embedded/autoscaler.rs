@@ -11,17 +11,21 @@ use super::codec::{after, from_json, micros, signed, to_json, unsigned};
 use super::fault::Fault;
 use crate::autoscaler::{Autoscalers, Entry};
 use crate::model::autoscaler::{
-    Autoscaler, AutoscalerState, DECISIONS_KEPT_MAX, DecisionEntry, OBSERVED_KEPT_MAX, Observed, Place, Wish,
+    Autoscaler, AutoscalerState, DECISIONS_KEPT_MAX, DecisionEntry, Learned, OBSERVED_KEPT_MAX, Observed,
+    Place, Wish,
 };
 use crate::store::StoreError;
 
 /// Observations in one row at most, so that old ones can go.
 const CHUNK_MAX: usize = 256;
 /// The tables of what stands beside an autoscaler.
-const BESIDE: [&str; 3] = ["autoscaler_states", "autoscaler_decisions", "autoscaler_observed"];
+const BESIDE: [&str; 4] = [STATES, "autoscaler_decisions", "autoscaler_observed", LEARNED];
+/// The two that have one row for each autoscaler, under a fencing token.
+const STATES: &str = "autoscaler_states";
+const LEARNED: &str = "autoscaler_learned";
 
-/// A state as it is laid down: where, fencing token, body.
-type StateRow = (Place, i64, String);
+/// A state, or what was learned, as it is laid down: where, fencing token, body.
+type FencedRow = (Place, i64, String);
 
 /// Observations as they are laid down.
 #[derive(Debug)]
@@ -60,13 +64,18 @@ impl Autoscalers for Shared {
         let row = |(place, state): &(Place, AutoscalerState)| {
             Ok((place.clone(), signed(state.fence), to_json("autoscaler state", state)?))
         };
-        let rows = states.iter().map(row).collect::<Result<Vec<StateRow>, Fault>>()?;
-        Ok(self.write(move |connection| put_states(connection, &rows)).await?)
+        let rows = states.iter().map(row).collect::<Result<Vec<FencedRow>, Fault>>()?;
+        Ok(self.write(move |connection| put_fenced(connection, STATES, &rows)).await?)
     }
 
     async fn state(&self, place: &Place) -> Result<Option<AutoscalerState>, StoreError> {
         let place = place.clone();
-        Ok(self.read(move |connection| state(connection, &place)).await?)
+        Ok(self
+            .read(move |connection| {
+                let body = fenced(connection, STATES, &place)?;
+                body.map(|(_, body)| from_json("autoscaler state", &body)).transpose()
+            })
+            .await?)
     }
 
     async fn append_decisions(&self, decisions: &[(Place, DecisionEntry)]) -> Result<(), StoreError> {
@@ -111,6 +120,23 @@ impl Autoscalers for Shared {
     async fn observed(&self, place: &Place, since: Timestamp) -> Result<Vec<Observed>, StoreError> {
         let place = place.clone();
         Ok(self.read(move |connection| observed(connection, &place, since)).await?)
+    }
+
+    async fn put_learned(&self, learned: &[(Place, Learned)]) -> Result<(), StoreError> {
+        if learned.is_empty() {
+            return Ok(());
+        }
+        let row = |(place, learned): &(Place, Learned)| {
+            (place.clone(), signed(learned.fence), learned.body.clone())
+        };
+        let rows: Vec<FencedRow> = learned.iter().map(row).collect();
+        Ok(self.write(move |connection| put_fenced(connection, LEARNED, &rows)).await?)
+    }
+
+    async fn learned(&self, place: &Place) -> Result<Option<Learned>, StoreError> {
+        let place = place.clone();
+        let found = self.read(move |connection| fenced(connection, LEARNED, &place)).await?;
+        Ok(found.map(|(fence, body)| Learned { fence: unsigned(fence), body }))
     }
 
     async fn announce(&self, name: &str, ttl: Duration, now: Timestamp) -> Result<Vec<String>, StoreError> {
@@ -219,29 +245,31 @@ fn one(connection: &Connection, Place { project, environment }: &Place) -> Resul
     row.map(entry).transpose()
 }
 
-/// Puts the states whose autoscalers are there and whose fencing tokens are not overtaken.
-fn put_states(connection: &Connection, rows: &[StateRow]) -> Result<(), Fault> {
-    let mut put = connection.prepare_cached(
-        "INSERT INTO autoscaler_states (project, environment, fence, body)
+/// Puts what has an autoscaler, and a fencing token that is not overtaken.
+fn put_fenced(connection: &Connection, table: &str, rows: &[FencedRow]) -> Result<(), Fault> {
+    let mut put = connection.prepare_cached(&format!(
+        "INSERT INTO {table} (project, environment, fence, body)
          SELECT project, environment, ?3, ?4 FROM autoscalers WHERE project = ?1 AND environment = ?2
          ON CONFLICT (project, environment) DO UPDATE SET fence = excluded.fence, body = excluded.body
-             WHERE excluded.fence >= autoscaler_states.fence",
-    )?;
+             WHERE excluded.fence >= {table}.fence"
+    ))?;
     for (Place { project, environment }, fence, body) in rows {
         put.execute(params![project.as_str(), environment.as_str(), fence, body])?;
     }
     Ok(())
 }
 
-fn state(
+/// The fencing token and the body that stand at a place.
+fn fenced(
     connection: &Connection,
+    table: &str,
     Place { project, environment }: &Place,
-) -> Result<Option<AutoscalerState>, Fault> {
-    let body: Option<String> = connection
-        .prepare_cached("SELECT body FROM autoscaler_states WHERE project = ?1 AND environment = ?2")?
-        .query_row([project.as_str(), environment.as_str()], |row| row.get(0))
+) -> Result<Option<(i64, String)>, Fault> {
+    let row = connection
+        .prepare_cached(&format!("SELECT fence, body FROM {table} WHERE project = ?1 AND environment = ?2"))?
+        .query_row([project.as_str(), environment.as_str()], numbered)
         .optional()?;
-    body.map(|body| from_json("autoscaler state", &body)).transpose()
+    Ok(row)
 }
 
 /// Appends decisions, each under the number after its autoscaler's last one.

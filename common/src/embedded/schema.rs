@@ -9,8 +9,12 @@ use super::fault::Fault;
 use super::{EmbeddedSettings, OpenError, Synchronous};
 
 /// The steps from an empty file to the schema of this build; entry `n` leads to version `n + 1`.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/001.sql"), include_str!("schema/002.sql"), include_str!("schema/003.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/001.sql"),
+    include_str!("schema/002.sql"),
+    include_str!("schema/003.sql"),
+    include_str!("schema/004.sql"),
+];
 /// Page cache of the writing connection; negative means KiB to SQLite.
 const WRITER_CACHE_KIB: i64 = -4_096;
 /// Page cache of a reading connection.

@@ -104,6 +104,15 @@ pub struct ContainerUse {
     pub utilisation: f64,
 }
 
+/// What the scaler of an autoscaler has learned of its load, so that the next one need not learn it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learned {
+    /// Fencing token of who learned it: an older one is not taken.
+    pub fence: u64,
+    /// What, in the form that scalers have for it.
+    pub body: String,
+}
+
 /// How an autoscaler is, as its scaler said last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AutoscalerState {

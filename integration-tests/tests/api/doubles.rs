@@ -10,7 +10,7 @@ use slipway_common::Backend;
 use slipway_common::agenda::{Agenda, Due, List, Next};
 use slipway_common::autoscaler::{Autoscalers, Entry};
 use slipway_common::ledger::{Ledger, LedgerError, Offset};
-use slipway_common::model::autoscaler::{AutoscalerState, DecisionEntry, Observed, Place};
+use slipway_common::model::autoscaler::{AutoscalerState, DecisionEntry, Learned, Observed, Place};
 use slipway_common::model::registered::{Head, HookEntry, RegisteredProject};
 use slipway_common::model::{
     CredentialName, Deployment, DeploymentId, DeploymentState, EnvironmentName, Event, HookId, Job, JobId,
@@ -306,6 +306,8 @@ gated! {
     async fn newest_decisions(place: &Place, limit: usize) -> Vec<(u64, DecisionEntry)>;
     async fn append_observed(place: &Place, observed: &[Observed]) -> ();
     async fn observed(place: &Place, since: Timestamp) -> Vec<Observed>;
+    async fn put_learned(learned: &[(Place, Learned)]) -> ();
+    async fn learned(place: &Place) -> Option<Learned>;
     async fn announce(name: &str, ttl: Duration, now: Timestamp) -> Vec<String>;
     async fn withdraw(name: &str) -> ();
     others {}

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
-    Fixture, autoscaler, decision, keep, newest, observed, place, put, seen, state, state_of, stored, wish,
-    with_autoscalers,
+    Fixture, autoscaler, decision, keep, learned, learned_of, newest, observed, place, put, seen, state,
+    state_of, stored, wish, with_autoscalers,
 };
 use crate::autoscaler::{Autoscalers, Entry};
 use crate::ledger::Offset;
@@ -54,6 +54,8 @@ pub async fn h1_deleting_it_deletes_everything_of_its_place(fixture: &dyn Fixtur
         autoscalers.append_decisions(&[(place.clone(), decision(1))]).await.expect("decisions are taken");
         let observed = [observed(Timestamp::now(), 1)];
         autoscalers.append_observed(place, &observed).await.expect("observations are taken");
+        let learned = [(place.clone(), learned(7, "a lot"))];
+        autoscalers.put_learned(&learned).await.expect("it is taken");
     }
     keep(&backend, &[deleted(&shop)]).await;
     assert_eq!(one(autoscalers, &shop).await, None);
@@ -63,6 +65,8 @@ pub async fn h1_deleting_it_deletes_everything_of_its_place(fixture: &dyn Fixtur
     autoscalers.append_decisions(&[(shop.clone(), decision(2))]).await.expect("it is passed over");
     let late = [observed(Timestamp::now(), 2)];
     autoscalers.append_observed(&shop, &late).await.expect("they are passed over");
+    let late = [(shop.clone(), learned(9, "too late"))];
+    autoscalers.put_learned(&late).await.expect("it is passed over");
     nothing_beside(autoscalers, &shop).await;
     let again = autoscaler(&shop, 3);
     keep(&backend, &[stored(&again)]).await;
@@ -77,6 +81,7 @@ pub async fn h1_deleting_it_deletes_everything_of_its_place(fixture: &dyn Fixtur
     let neighbour = one(autoscalers, &blog).await.expect("it is there");
     assert_eq!(neighbour.wish.map(|wish| wish.replicas), Some(4));
     assert!(state_of(autoscalers, &blog).await.is_some());
+    assert_eq!(learned_of(autoscalers, &blog).await, Some(learned(7, "a lot")));
     assert_eq!((newest(autoscalers, &blog, 9).await.len(), seen(autoscalers, &blog).await.len()), (1, 1));
 }
 
@@ -85,6 +90,7 @@ async fn nothing_beside(autoscalers: &dyn Autoscalers, place: &Place) {
     assert!(newest(autoscalers, place, 9).await.is_empty());
     assert!(autoscalers.decisions(place, 0, 9).await.expect("it answers").is_empty());
     assert!(seen(autoscalers, place).await.is_empty());
+    assert_eq!(learned_of(autoscalers, place).await, None);
 }
 
 /// H2: folding the ledger's records by hand gives what is answered, and applying all of them again changes nothing.

@@ -1,4 +1,4 @@
-//! H3 to H6: what scalers say of autoscalers, and of themselves.
+//! H3 to H7: what scalers say of autoscalers, and of themselves.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::{
-    Fixture, autoscaler, decision, newest, observed, place, put, seen, state, state_of, stored,
-    with_autoscalers,
+    Fixture, autoscaler, decision, learned, learned_of, newest, observed, place, put, seen, state, state_of,
+    stored, with_autoscalers,
 };
 use crate::contract::later;
 use crate::model::autoscaler::{
-    AutoscalerState, DECISIONS_KEPT_MAX, DecisionEntry, OBSERVED_KEPT_MAX, Observed, Place,
+    AutoscalerState, DECISIONS_KEPT_MAX, DecisionEntry, Learned, OBSERVED_KEPT_MAX, Observed, Place,
 };
 use crate::record::Record;
 
@@ -213,4 +213,32 @@ pub async fn h6_who_announced_itself_is_present(fixture: &dyn Fixture) {
     autoscalers.withdraw("nobody").await.expect("who is not there can go");
     assert_eq!(announce("four", LONG, later(now, SHORT_S)).await, ["four", "one"]);
     assert_eq!(announce("two", short, later(now, 2 * SHORT_S)).await, ["four", "two"], "one's time is over");
+}
+
+/// H7: what was put last counts, but nothing of a smaller token after a larger; a place without an autoscaler has none,
+/// and states and what was learned do not touch.
+pub async fn h7_what_was_learned_is_what_was_put_last(fixture: &dyn Fixture) {
+    let (shop, blog) = (place("shop"), place("blog"));
+    let backend = with_autoscalers(fixture, &[&shop, &blog]).await;
+    let autoscalers = &*backend.autoscalers;
+    assert_eq!(learned_of(autoscalers, &shop).await, None);
+    put(autoscalers, &shop, &state(90, 1)).await;
+    let long = "x".repeat(20_000);
+    let all = [learned(5, "one"), learned(5, "two"), learned(4, "three"), learned(60, &long), learned(7, "")];
+    for (put, expected) in all.iter().zip([0, 1, 1, 3, 3]) {
+        let puts = [(shop.clone(), put.clone()), (place("nowhere"), put.clone())];
+        autoscalers.put_learned(&puts).await.expect("it is taken");
+        assert_eq!(learned_of(autoscalers, &shop).await.as_ref(), Some(&all[expected]), "{}", put.fence);
+    }
+    assert_eq!(learned_of(autoscalers, &place("nowhere")).await, None);
+    assert_eq!(learned_of(autoscalers, &blog).await, None);
+    assert_eq!(state_of(autoscalers, &shop).await.map(|state| state.fence), Some(90));
+    let many: Vec<(Place, Learned)> = (0..60).map(|number| (blog.clone(), learned(number, "more"))).collect();
+    autoscalers.put_learned(&many).await.expect("it is taken");
+    assert_eq!(learned_of(autoscalers, &blog).await, Some(learned(59, "more")));
+    autoscalers.put_learned(&[]).await.expect("nothing is nothing");
+    drop(backend);
+    let autoscalers = fixture.restart().await.autoscalers;
+    fixture.settled().await;
+    assert_eq!(learned_of(&*autoscalers, &blog).await, Some(learned(59, "more")));
 }

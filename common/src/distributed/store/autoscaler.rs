@@ -16,12 +16,18 @@ use super::scripts::{
 };
 use crate::autoscaler::{Autoscalers, Entry};
 use crate::model::autoscaler::{
-    AutoscalerState, DECISIONS_KEPT_MAX, DecisionEntry, OBSERVED_KEPT_MAX, Observed, Place,
+    AutoscalerState, DECISIONS_KEPT_MAX, DecisionEntry, Learned, OBSERVED_KEPT_MAX, Observed, Place,
 };
 use crate::store::StoreError;
 
 /// States or decisions written by one script at most.
 const BATCH_MAX: usize = 250;
+/// What was learned at so many places is written by one script at most: each is some kilobytes.
+const LEARNED_BATCH_MAX: usize = 25;
+/// What the state of an autoscaler is called in its keys.
+const STATE: &str = "state";
+/// What that which was learned is called there.
+const LEARNED: &str = "learned";
 /// Observations in one chunk at most, so that old ones can go.
 const CHUNK_MAX: usize = 256;
 
@@ -34,6 +40,13 @@ pub(crate) struct RedisAutoscalers {
 impl RedisAutoscalers {
     pub(crate) fn new(store: RedisStore) -> Self {
         Self { store }
+    }
+
+    /// The fencing token and the body that stand at a place.
+    async fn fenced(&self, kind: &str, place: &Place) -> Result<Option<(String, String)>, StoreError> {
+        let found: Vec<Option<String>> = self.store.ask(&SCALED_STATE, (kind, place.to_string())).await?;
+        let [Some(fence), Some(body)] = found.try_into().unwrap_or([None, None]) else { return Ok(None) };
+        Ok(Some((fence, body)))
     }
 
     async fn decided(&self, args: &[String]) -> Result<Vec<(u64, DecisionEntry)>, StoreError> {
@@ -59,7 +72,7 @@ impl Autoscalers for RedisAutoscalers {
 
     async fn put_states(&self, states: &[(Place, AutoscalerState)]) -> Result<(), StoreError> {
         for batch in states.chunks(BATCH_MAX) {
-            let mut args = Vec::new();
+            let mut args = vec![STATE.to_owned()];
             for (place, state) in batch {
                 args.extend([
                     place.to_string(),
@@ -73,8 +86,24 @@ impl Autoscalers for RedisAutoscalers {
     }
 
     async fn state(&self, place: &Place) -> Result<Option<AutoscalerState>, StoreError> {
-        let body: Option<String> = self.store.ask(&SCALED_STATE, place.to_string()).await?;
-        Ok(body.and_then(|body| serde_json::from_str(&body).ok()))
+        let found = self.fenced(STATE, place).await?;
+        Ok(found.and_then(|(_, body)| serde_json::from_str(&body).ok()))
+    }
+
+    async fn put_learned(&self, learned: &[(Place, Learned)]) -> Result<(), StoreError> {
+        for batch in learned.chunks(LEARNED_BATCH_MAX) {
+            let mut args = vec![LEARNED.to_owned()];
+            for (place, learned) in batch {
+                args.extend([place.to_string(), learned.fence.to_string(), learned.body.clone()]);
+            }
+            self.store.ask::<()>(&SCALED_PUT, &args[..]).await?;
+        }
+        Ok(())
+    }
+
+    async fn learned(&self, place: &Place) -> Result<Option<Learned>, StoreError> {
+        let found = self.fenced(LEARNED, place).await?;
+        Ok(found.and_then(|(fence, body)| Some(Learned { fence: fence.parse().ok()?, body })))
     }
 
     async fn append_decisions(&self, decisions: &[(Place, DecisionEntry)]) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::autoscaler::Entry;
-use crate::contract::autoscaler::{autoscaler, decision, observed, place, state, wish};
+use crate::contract::autoscaler::{autoscaler, decision, learned, observed, place, state, wish};
 use crate::model::autoscaler::{OBSERVED_KEPT_MAX, Observed, Place};
 
 async fn number(embedded: &Embedded, sql: &'static str) -> i64 {
@@ -30,7 +30,7 @@ async fn a_database_of_the_first_version_is_brought_up_to_date() {
     drop(connection);
 
     let embedded = open(folder.path(), |_| {});
-    assert_eq!(number(&embedded, "PRAGMA user_version").await, 3);
+    assert_eq!(number(&embedded, "PRAGMA user_version").await, 4);
     let backend = embedded.backend();
     assert!(backend.autoscalers.all().await.unwrap().is_empty());
     assert_eq!(backend.projects.count().await.unwrap(), 0);
@@ -55,7 +55,9 @@ async fn a_rebuild_keeps_what_stands_beside_the_autoscalers_there_are() {
     backend.autoscalers.put_states(&[(shop.clone(), state.clone())]).await.unwrap();
     backend.autoscalers.append_decisions(&[(shop.clone(), decision.clone())]).await.unwrap();
     backend.autoscalers.append_observed(&shop, &[seen]).await.unwrap();
+    backend.autoscalers.put_learned(&[(shop.clone(), learned(3, "a lot"))]).await.unwrap();
     meddle(&embedded, "INSERT INTO autoscaler_states VALUES ('nowhere', 'default', 1, '{}')").await;
+    meddle(&embedded, "INSERT INTO autoscaler_learned VALUES ('nowhere', 'default', 1, '{}')").await;
     meddle(&embedded, "UPDATE autoscalers SET body = 'damaged'").await;
     let damaged = backend.autoscalers.all().await;
     assert!(matches!(damaged, Err(StoreError::Corrupt { what: "autoscaler", .. })), "{damaged:?}");
@@ -65,8 +67,11 @@ async fn a_rebuild_keeps_what_stands_beside_the_autoscalers_there_are() {
     assert_eq!(backend.autoscalers.state(&shop).await.unwrap(), Some(state));
     assert_eq!(backend.autoscalers.newest_decisions(&shop, 9).await.unwrap(), [(1, decision)]);
     assert_eq!(backend.autoscalers.observed(&shop, Timestamp::MIN).await.unwrap(), [seen]);
-    let states = number(&embedded, "SELECT COUNT(*) FROM autoscaler_states").await;
-    assert_eq!(states, 1, "what stands beside no autoscaler goes");
+    assert_eq!(backend.autoscalers.learned(&shop).await.unwrap(), Some(learned(3, "a lot")));
+    let tables = ["SELECT COUNT(*) FROM autoscaler_states", "SELECT COUNT(*) FROM autoscaler_learned"];
+    for rows in tables {
+        assert_eq!(number(&embedded, rows).await, 1, "what stands beside no autoscaler goes: {rows}");
+    }
 }
 
 #[tokio::test]

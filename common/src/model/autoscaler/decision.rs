@@ -78,7 +78,7 @@ impl Decision {
 }
 
 /// The parts of one command. Everything that is added is a natural logarithm of a replica count or of a ratio:
-/// `ln_command = ln_replicas + proportional + integral + derivative + bump`.
+/// `ln_command = ln_replicas + proportional + integral + derivative + season + bump`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Terms {
     /// Mean CPU use of the replicas that count, as a share of what each may use.
@@ -107,6 +107,12 @@ pub struct Terms {
     pub integral: f64,
     /// Derivative term.
     pub derivative: f64,
+    /// What is ordered ahead because the load repeats itself; in place of the derivative term.
+    #[serde(default)]
+    pub season: f64,
+    /// The period the load repeats itself with while that is relied on, in seconds; else 0.
+    #[serde(default)]
+    pub period_s: f64,
     /// What is left of a change of constants.
     pub bump: f64,
     /// Replicas commanded, before the limits; of the law `kabernetes` the change it wants.

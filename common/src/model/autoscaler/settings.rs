@@ -152,7 +152,8 @@ pub struct RawGains {
     pub kp: f64,
     /// Integral: growth while the CPU stands at its ceiling, and trim of what the proportional term leaves.
     pub ki: f64,
-    /// Derivative: share of the lead time over which a significant rise of demand is carried forward.
+    /// Derivative: share of the lead time over which a significant rise of demand is carried forward, and, up to all of
+    /// it, of what comes when the load repeats itself. With 0 nothing is ordered ahead.
     pub kd: f64,
 }
 

@@ -148,7 +148,7 @@ local function scaled(entry)
   end
   if before and before ~= life_of(redis.call('HGET', autoscalers, entry.name)) then
     local beside = P .. 'scaled:' .. entry.name .. ':' .. before .. ':'
-    redis.call('UNLINK', beside .. 'state', beside .. 'decisions', beside .. 'observed')
+    redis.call('UNLINK', beside .. 'state', beside .. 'decisions', beside .. 'observed', beside .. 'learned')
   end
 end
 

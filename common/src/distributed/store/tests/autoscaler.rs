@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::fixture::Installation;
 use crate::Backend;
 use crate::autoscaler::{Autoscalers, Entry};
-use crate::contract::autoscaler::{autoscaler, decision, observed, place, state, wish};
+use crate::contract::autoscaler::{autoscaler, decision, learned, observed, place, state, wish};
 use crate::contract::{Fixture as _, eventually, later};
 use crate::model::autoscaler::{AutoscalerState, Place};
 use crate::record::Record;
@@ -22,12 +22,13 @@ async fn store(backend: &Backend, place: &Place) -> Entry {
     Entry { autoscaler, wish: None }
 }
 
-/// One state, decision and observation; answers the state.
+/// One state, decision and observation, and something learned; answers the state.
 async fn say(autoscalers: &dyn Autoscalers, place: &Place) -> AutoscalerState {
     let state = state(7, 3);
     autoscalers.put_states(&[(place.clone(), state.clone())]).await.unwrap();
     autoscalers.append_decisions(&[(place.clone(), decision(3))]).await.unwrap();
     autoscalers.append_observed(place, &[observed(Timestamp::now(), 3)]).await.unwrap();
+    autoscalers.put_learned(&[(place.clone(), learned(7, "a lot"))]).await.unwrap();
     state
 }
 
@@ -116,6 +117,7 @@ async fn what_stands_beside_an_autoscaler_outlives_a_rebuild_and_ends_with_it() 
         assert_eq!(autoscalers.all().await.unwrap(), std::slice::from_ref(&entry));
         assert_eq!(autoscalers.state(&shop).await.unwrap().as_ref(), Some(&state));
         assert_eq!(said(autoscalers, &shop).await, (1, 1), "the first one's end is not its end");
+        assert_eq!(autoscalers.learned(&shop).await.unwrap(), Some(learned(7, "a lot")));
         rebuild(&installation).await;
     }
     // One that only the ledger has deleted ends with the projection of that.
@@ -134,7 +136,7 @@ async fn garbage_beside_an_autoscaler_is_as_good_as_absent() {
     say(autoscalers, &shop).await;
     let keys = installation.redis.control(BESIDE).await;
     let keys: Vec<&str> = keys.lines().filter(|line| line.starts_with("test:")).collect();
-    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert_eq!(keys.len(), 4, "{keys:?}");
     for kind in ["SET", "LPUSH", "SADD", "ZADD"] {
         for key in keys.iter().copied().chain(["test:scalers"]) {
             installation.redis.control(&format!("DEL {key}")).await;
@@ -142,11 +144,13 @@ async fn garbage_beside_an_autoscaler_is_as_good_as_absent() {
             installation.redis.control(&format!("{kind} {key} {garbage}")).await;
         }
         assert_eq!(autoscalers.state(&shop).await.unwrap(), None);
+        assert_eq!(autoscalers.learned(&shop).await.unwrap(), None);
         assert_eq!(said(autoscalers, &shop).await, (0, 0));
         autoscalers.withdraw("one").await.unwrap();
         assert_eq!(autoscalers.announce("one", LONG, Timestamp::now()).await.unwrap(), ["one"]);
         let state = say(autoscalers, &shop).await;
         assert_eq!(autoscalers.state(&shop).await.unwrap(), Some(state));
+        assert_eq!(autoscalers.learned(&shop).await.unwrap(), Some(learned(7, "a lot")));
         assert_eq!(said(autoscalers, &shop).await, (1, 1));
         assert_eq!(autoscalers.all().await.unwrap(), std::slice::from_ref(&entry));
     }
