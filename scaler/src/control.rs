@@ -11,15 +11,18 @@ mod forward;
 mod hold;
 mod integrator;
 mod kabernetes;
+mod knowledge;
 mod lead;
 mod motion;
 mod observation;
+mod season;
 mod shape;
 mod standard;
 mod tuning;
 
 pub use controller::Controller;
 pub use kabernetes::{KabernetesGains, KabernetesLaw};
+pub use knowledge::Knowledge;
 pub use observation::Observation;
 pub use slipway_common::model::autoscaler::{Clamp, Clamps, Decision, Reason, Terms};
 pub use standard::StandardLaw;

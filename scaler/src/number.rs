@@ -50,3 +50,20 @@ pub fn ceil_count(value: f64) -> u32 {
 pub fn to_index(value: f64) -> usize {
     value as usize
 }
+
+/// A sum of whole numbers as `f64`; beyond 2^53 the nearest one.
+#[must_use]
+#[expect(clippy::as_conversions, reason = "rounding is harmless here, and there is no From")]
+pub fn from_i64(value: i64) -> f64 {
+    value as f64
+}
+
+/// A small whole number; rounds towards zero, nothing for what is not a number, the nearest one beyond its range.
+#[must_use]
+#[expect(
+    clippy::as_conversions,
+    reason = "float to integer saturates, which is what is wanted, and has no From"
+)]
+pub fn to_i16(value: f64) -> i16 {
+    value as i16
+}

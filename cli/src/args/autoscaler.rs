@@ -122,7 +122,7 @@ pub(crate) struct SettingsArgs {
     /// Integral gain: growth while the CPU stands at its ceiling, and trim.
     #[arg(long, value_name = "GAIN")]
     pub(crate) ki: Option<f64>,
-    /// Derivative gain: how much of a rise is carried forward.
+    /// Derivative gain: how much of a rise is carried forward, and of what comes again is ordered ahead; 0 is nothing.
     #[arg(long, value_name = "GAIN")]
     pub(crate) kd: Option<f64>,
     /// How closely the load is followed.

@@ -199,9 +199,24 @@ async fn the_count_follows_what_is_measured_and_every_change_is_explained() {
         scaling.stop().await;
         let observed = world.backend.autoscalers.observed(&place, Timestamp::UNIX_EPOCH).await?;
         ensure!(observed.iter().any(|one| one.evidence.is_some()), "{observed:?}");
-        Ok(())
+        what_was_learned_is_taken_over(world, &place).await
     })
     .await;
+}
+
+/// The scaler has ended; the next one knows how long a start takes before it has ordered any.
+async fn what_was_learned_is_taken_over(world: &World, place: &Place) -> anyhow::Result<()> {
+    let learned = world.backend.autoscalers.learned(place).await?.context("nothing was kept")?;
+    let last = world.backend.autoscalers.state(place).await?.context("no state")?;
+    let startup_s = last.startup_s.context("no start was learned")?;
+    ensure!((startup_s - 30.0).abs() > 0.01, "that is what nobody learned: {startup_s}");
+    let next = Scaling::start(world)?;
+    let is_said = |said: &AutoscalerState| said.fence > learned.fence && said.evidence.is_some();
+    let said = state(world, place, is_said).await?;
+    let known_s = said.startup_s.context("no start is known")?;
+    ensure!((known_s - startup_s).abs() < 1e-6, "{known_s} and not {startup_s}");
+    next.stop().await;
+    Ok(())
 }
 
 /// I16: what a request says of replicas does not count while an autoscaler holds the count, not even for a moment.

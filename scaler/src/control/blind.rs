@@ -102,6 +102,18 @@ impl Blind {
         Self { episode: None, learned: 0.0, levels: [f64::INFINITY; LEVELS] }
     }
 
+    /// Demand that the ceiling was found to hide, logarithmic.
+    pub(crate) fn hidden(&self) -> f64 {
+        self.learned
+    }
+
+    /// Takes over what was found before; not what is beyond what an episode may teach.
+    pub(crate) fn recall(&mut self, hidden: f64) {
+        if (0.0..=LEARN_MAX).contains(&hidden) {
+            self.learned = hidden;
+        }
+    }
+
     /// Notes the level of a step in which the CPU could be measured.
     pub(crate) fn note_level(&mut self, ln_level: f64) {
         self.levels.rotate_right(1);

@@ -1,6 +1,7 @@
 //! One controller per deployment: the law that its settings name, and what happens when they change.
 
 use super::kabernetes::{KabernetesGains, KabernetesLaw};
+use super::knowledge::Knowledge;
 use super::observation::Observation;
 use super::standard::StandardLaw;
 use crate::demand::{Evidence, UTILISATION_MAX};
@@ -54,6 +55,22 @@ impl Controller {
             }
         }
         self.settings = settings;
+    }
+
+    /// What was learned until now; the law `kabernetes` learns nothing.
+    #[must_use]
+    pub fn knowledge(&self) -> Option<Knowledge> {
+        match &self.state {
+            State::Standard(law) => Some(law.knowledge()),
+            State::Kabernetes(_) => None,
+        }
+    }
+
+    /// Takes over what a controller before this one has learned.
+    pub fn recall(&mut self, known: &Knowledge) {
+        if let State::Standard(law) = &mut self.state {
+            law.recall(known);
+        }
     }
 
     /// One decision. Neither refused nor repeated input does harm: the answer is then [`Decision::Hold`].

@@ -1,5 +1,7 @@
 //! What the target does with orders: taken up, ignored, or overruled by somebody else; and how long a start takes.
 
+use serde::{Deserialize, Serialize};
+
 /// Start-up time before any was seen, in seconds.
 const STARTUP_START_S: f64 = 30.0;
 /// Shortest and longest start-up time that is believed, in seconds.
@@ -31,6 +33,13 @@ struct Order {
     to: u32,
 }
 
+/// What is learned of starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StartRecord {
+    startup_s: f64,
+    starts_seen: u32,
+}
+
 /// What is known of the fleet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fleet {
@@ -51,6 +60,19 @@ impl Fleet {
             growing: [None; ORDERS],
             startup_s: STARTUP_START_S,
             starts_seen: 0,
+        }
+    }
+
+    /// What was learned.
+    pub(crate) fn record(&self) -> StartRecord {
+        StartRecord { startup_s: self.startup_s, starts_seen: self.starts_seen }
+    }
+
+    /// Takes over what was learned before; not a time that no start takes.
+    pub(crate) fn recall(&mut self, record: &StartRecord) {
+        let (shortest, longest) = STARTUP_RANGE_S;
+        if record.starts_seen > 0 && (shortest..=longest).contains(&record.startup_s) {
+            (self.startup_s, self.starts_seen) = (record.startup_s, record.starts_seen);
         }
     }
 

@@ -2,7 +2,8 @@
 //! learned: a load that keeps coming back is remembered for longer than one that goes for good.
 //!
 //! For `hold_s` every command counts in full. What lasts beyond that has a form, and several are tried at once: nothing;
-//! the peak, which fades; the mean of what was needed; the peak, which ebbs away towards that mean. For each is known
+//! the peak, which fades; the mean of what was needed; the peak, which ebbs away towards that mean; what is foretold of a
+//! load that repeats itself, and nothing else. For each is known
 //! what would serve now if it had been followed: the least that it commanded within the last lead time, for what is
 //! ordered serves a lead time later, and what is taken away is gone at once. With `x = ln(needed / serving)` its
 //! price is
@@ -14,6 +15,8 @@
 //! where the second part is what serves, and the first what is late: requests that wait too long grow with a power `a`
 //! of the utilisation until all of them do. The sum is least where as much serves as is needed. The forms are mixed
 //! by exponential weights of their mean prices (Cesa-Bianchi and Lugosi 2006, "Prediction, Learning, and Games", ch. 2).
+
+use serde::{Deserialize, Serialize};
 
 use super::tuning::Tuning;
 use crate::number::{from_len, to_index};
@@ -29,9 +32,11 @@ enum Form {
     Mean { times: f64 },
     /// The highest one moves to the mean of what was needed over [`MEAN_TIMES`].
     Ebbing { times: f64 },
+    /// Only what comes; while nothing is foretold, like the form with the lowest price.
+    Foretold,
 }
 
-const FORMS: [Form; 9] = [
+const FORMS: [Form; 10] = [
     Form::Forgotten,
     Form::Fading { times: 2.5 },
     Form::Fading { times: 12.5 },
@@ -41,11 +46,14 @@ const FORMS: [Form; 9] = [
     Form::Ebbing { times: 2.5 },
     Form::Ebbing { times: 8.0 },
     Form::Ebbing { times: 25.0 },
+    Form::Foretold,
 ];
+/// Those before [`Form::Foretold`]: they take part always, and that one since something was foretold.
+const OWN: usize = FORMS.len() - 1;
 /// The form in use until enough was learned.
 const FORM_AT_FIRST: usize = 7;
 /// Enough is this long, in seconds.
-const LEARNED_MIN_S: f64 = 600.0;
+const LEARNED_MIN_S: f64 = 1_200.0;
 /// Time constant of the mean that [`Form::Ebbing`] moves to.
 const MEAN_TIMES: f64 = 25.0;
 /// A count that was found when the controller began, or that somebody else set, counts for so many times `hold_s`.
@@ -64,6 +72,15 @@ const IN_VAIN_MAX: f64 = 3.0;
 const SHARPNESS: f64 = 80.0;
 /// Longest time between two commands that is computed with, in seconds.
 const PAUSE_MAX_S: f64 = 3_600.0;
+
+/// What is learned of the forms.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HoldRecord {
+    /// By form, as they are listed.
+    price: Vec<f64>,
+    learned_s: f64,
+    foretold: bool,
+}
 
 /// Memory of logarithmic commands.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +101,8 @@ pub(crate) struct HoldMemory {
     part_s: f64,
     price: [f64; FORMS.len()],
     learned_s: f64,
+    /// Whether anything was ever foretold.
+    foretold: bool,
 }
 
 impl HoldMemory {
@@ -100,17 +119,40 @@ impl HoldMemory {
             part_s: 0.0,
             price: [0.0; FORMS.len()],
             learned_s: 0.0,
+            foretold: false,
         }
     }
 
     /// Forgets every command and remembers a count that was found, logarithmic. What was learned stays.
     pub(crate) fn found(&mut self, now_s: f64, hold_s: f64, ln_count: f64) {
-        *self = Self { price: self.price, learned_s: self.learned_s, ..Self::new() };
+        let Self { price, learned_s, foretold, .. } = *self;
+        *self = Self { price, learned_s, foretold, ..Self::new() };
         self.found = (ln_count, now_s + FOUND_TIMES * hold_s);
     }
 
-    /// Remembers a command, and what was needed when it was given.
-    pub(crate) fn note(&mut self, now_s: f64, hold_s: f64, ln_command: f64, ln_needed: f64) {
+    /// What was learned.
+    pub(crate) fn record(&self) -> HoldRecord {
+        HoldRecord { price: self.price.to_vec(), learned_s: self.learned_s, foretold: self.foretold }
+    }
+
+    /// Takes over what was learned before; not what is no price, or is of other forms.
+    pub(crate) fn recall(&mut self, record: &HoldRecord) {
+        let Ok(price) = <[f64; FORMS.len()]>::try_from(record.price.as_slice()) else { return };
+        let sound = |value: &f64| (0.0..f64::MAX).contains(value);
+        if price.iter().all(sound) && sound(&record.learned_s) {
+            self.price = price;
+            self.learned_s = record.learned_s.min(PRICE_S);
+            self.foretold = record.foretold;
+        }
+    }
+
+    /// Remembers a command, what was needed when it was given, and what will be, if that is foretold.
+    pub(crate) fn note(
+        &mut self,
+        now_s: f64,
+        hold_s: f64,
+        (ln_command, ln_needed, ln_foretold): (f64, f64, Option<f64>),
+    ) {
         self.turn(now_s, hold_s);
         let slot = &mut self.highest[self.newest];
         *slot = slot.max(ln_command);
@@ -119,6 +161,8 @@ impl HoldMemory {
         let needed = ln_needed.exp();
         let mean = moved(self.mean_needed.unwrap_or(needed), needed, dt_s, MEAN_TIMES * hold_s);
         self.mean_needed = Some(mean);
+        self.foretold |= ln_foretold.is_some();
+        let cheapest = self.cheapest();
         for (count, form) in self.counts.iter_mut().zip(FORMS) {
             let before = if count.is_finite() { count.exp() } else { needed };
             *count = match form {
@@ -126,7 +170,11 @@ impl HoldMemory {
                 Form::Fading { times } => ln_command.max(*count - dt_s / (times * hold_s)),
                 Form::Mean { times } => moved(before, needed, dt_s, times * hold_s).ln(),
                 Form::Ebbing { times } => ln_command.max(moved(before, mean, dt_s, times * hold_s).ln()),
+                Form::Foretold => ln_foretold.map_or(f64::NAN, |ln_foretold| ln_foretold.max(ln_command)),
             };
+        }
+        if self.counts[OWN].is_nan() {
+            self.counts[OWN] = self.counts[cheapest];
         }
     }
 
@@ -168,7 +216,7 @@ impl HoldMemory {
     /// For how long commands count now, in seconds: `hold_s` and the time constants of the forms, as they are mixed.
     pub(crate) fn length_s(&self, hold_s: f64) -> f64 {
         let times = self.mixed(|index| match FORMS[index] {
-            Form::Forgotten => 0.0,
+            Form::Forgotten | Form::Foretold => 0.0,
             Form::Fading { times } | Form::Mean { times } | Form::Ebbing { times } => times,
         });
         hold_s * (1.0 + times)
@@ -179,14 +227,25 @@ impl HoldMemory {
         if self.learned_s < LEARNED_MIN_S {
             return of(FORM_AT_FIRST);
         }
-        let least = self.price.iter().copied().fold(f64::INFINITY, f64::min);
+        let taking_part = if self.foretold { FORMS.len() } else { OWN };
+        let prices = &self.price[..taking_part];
+        let least = prices.iter().copied().fold(f64::INFINITY, f64::min);
         let (mut sum, mut weights) = (0.0, 0.0);
-        for (index, price) in self.price.iter().enumerate() {
+        for (index, price) in prices.iter().enumerate() {
             let weight = (-SHARPNESS * (price - least)).exp();
             sum += weight * of(index);
             weights += weight;
         }
         sum / weights
+    }
+
+    /// The form of its own with the lowest price; until enough was learned, the first one in use.
+    fn cheapest(&self) -> usize {
+        if self.learned_s < LEARNED_MIN_S {
+            return FORM_AT_FIRST;
+        }
+        let own = self.price[..OWN].iter().enumerate();
+        own.min_by(|one, other| one.1.total_cmp(other.1)).map_or(FORM_AT_FIRST, |(index, _)| index)
     }
 
     /// The highest command of the last `hold_s`.
@@ -231,7 +290,7 @@ mod tests {
         for step in 0..seconds / 5 {
             let now_s = 5.0 * f64::from(step);
             let ln_needed = needed(now_s).ln();
-            memory.note(now_s, HOLD_S, ln_needed, ln_needed);
+            memory.note(now_s, HOLD_S, (ln_needed, ln_needed, None));
             memory.learn(LEAD_S, 5.0, ln_needed, &tuning);
         }
         memory
@@ -254,9 +313,9 @@ mod tests {
     #[test]
     fn within_the_setting_every_command_counts_in_full() {
         let mut memory = told(3_600, |_| 10.0);
-        memory.note(3_600.0, HOLD_S, 50.0_f64.ln(), 50.0_f64.ln());
+        memory.note(3_600.0, HOLD_S, (50.0_f64.ln(), 50.0_f64.ln(), None));
         for since_s in [5.0, 10.0, 15.0, 20.0] {
-            memory.note(3_600.0 + since_s, HOLD_S, 10.0_f64.ln(), 10.0_f64.ln());
+            memory.note(3_600.0 + since_s, HOLD_S, (10.0_f64.ln(), 10.0_f64.ln(), None));
             assert!(memory.counting(3_600.0 + since_s) >= 50.0_f64.ln() - 1e-9, "{since_s}");
         }
     }
@@ -267,7 +326,7 @@ mod tests {
         let learned = memory.price;
         memory.found(7_200.0, HOLD_S, 90.0_f64.ln());
         assert_eq!(memory.price.map(f64::to_bits), learned.map(f64::to_bits));
-        memory.note(7_205.0, HOLD_S, 10.0_f64.ln(), 10.0_f64.ln());
+        memory.note(7_205.0, HOLD_S, (10.0_f64.ln(), 10.0_f64.ln(), None));
         assert!(memory.counting(7_200.0 + FOUND_TIMES * HOLD_S) >= 90.0_f64.ln());
         assert!(memory.counting(7_201.0 + FOUND_TIMES * HOLD_S) < 90.0_f64.ln());
     }
@@ -275,7 +334,7 @@ mod tests {
     #[test]
     fn a_long_pause_forgets() {
         let mut memory = told(3_600, |_| 40.0);
-        memory.note(90_000.0, HOLD_S, 10.0_f64.ln(), 10.0_f64.ln());
+        memory.note(90_000.0, HOLD_S, (10.0_f64.ln(), 10.0_f64.ln(), None));
         assert!(memory.in_full() < 11.0_f64.ln());
     }
 }

@@ -2,7 +2,7 @@
 //! Every limit that takes part is noted.
 
 use super::budget::ActionBudget;
-use super::hold::HoldMemory;
+use super::hold::{HoldMemory, HoldRecord};
 use super::tuning::Tuning;
 use crate::number::{ceil_count, to_count};
 use crate::settings::AutoscalerSettings;
@@ -27,6 +27,8 @@ pub(crate) struct Wish {
     pub(crate) urgent: bool,
     /// Logarithm of the replicas that the measured demand needs; at the ceiling, of the fewest that it may need.
     pub(crate) ln_needed: f64,
+    /// Logarithm of the replicas that what comes within a lead time needs, if it is foretold.
+    pub(crate) ln_foretold: Option<f64>,
     /// What enters the memory, logarithmic; nothing while the demand is a lower bound.
     pub(crate) lasting: Option<f64>,
     /// Work waits, or the demand is a lower bound: nothing is taken away.
@@ -67,6 +69,16 @@ impl Shape {
         }
     }
 
+    /// What was learned of what earlier commands count for.
+    pub(crate) fn record(&self) -> HoldRecord {
+        self.hold.record()
+    }
+
+    /// Takes over what was learned before.
+    pub(crate) fn recall(&mut self, record: &HoldRecord) {
+        self.hold.recall(record);
+    }
+
     /// The count that is there is what is remembered: nothing is taken away before the memory has run out.
     pub(crate) fn remember_count(&mut self, now_s: f64, hold_s: f64, replicas: u32) {
         // A hair below the whole number, so that rounding does not make it one more.
@@ -77,6 +89,11 @@ impl Shape {
     /// The demand can be measured again: for a while, what was ordered on a guess goes back at once.
     pub(crate) fn release(&mut self, until_s: f64) {
         self.release_until_s = until_s;
+    }
+
+    /// Whether the demand looks larger than it is, because queues are worked off after the ceiling was left.
+    pub(crate) fn is_distorted(&self, now_s: f64) -> bool {
+        now_s <= self.release_until_s
     }
 
     /// What earlier commands still count for, logarithmic.
@@ -114,11 +131,11 @@ impl Shape {
         (settings, tuning): (&AutoscalerSettings, &Tuning),
         clamps: &mut Clamps,
     ) -> Result<u32, Reason> {
-        // Right after the ceiling, queues are worked off and demand looks larger than it is: not to be remembered.
-        let distorted = now_s <= self.release_until_s && !wish.forward;
-        if !distorted {
+        // What looks larger than it is, is not to be remembered.
+        if wish.forward || !self.is_distorted(now_s) {
             if let Some(ln_lasting) = wish.lasting {
-                self.hold.note(now_s, settings.hold_s(), ln_lasting, wish.ln_needed);
+                let noted = (ln_lasting, wish.ln_needed, wish.ln_foretold);
+                self.hold.note(now_s, settings.hold_s(), noted);
             }
             self.hold.learn(wish.lead_s, wish.dt_s, wish.ln_needed, tuning);
         }

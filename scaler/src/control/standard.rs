@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! e         = ln D - ln(n T)
-//! command   = n exp(kp e + I + kd lead share max(0, d(ln D)/dt - gate) + bump)
+//! command   = n exp(kp e + I + kd lead share max(0, d(ln D)/dt - gate) + S + bump)
 //! share, gate as learned (`lead`)
+//! S         = min(kd, 1) (ln(highest D foretold) - ln D) while the load repeats itself (`season`), in place of kd's term
 //! lead      = learned start-up (which holds every delay from order to service) + one interval
 //! ```
 //!
@@ -21,9 +22,11 @@ use super::estimator::{Estimate, Estimator};
 use super::fleet::{Fleet, Standing};
 use super::forward::{FeedForward, WAITING_SHARE};
 use super::integrator::Integrator;
+use super::knowledge::Knowledge;
 use super::lead::Lead;
 use super::motion::Motion;
 use super::observation::Observation;
+use super::season::{Foretold, Season};
 use super::shape::{LN_COUNT_MAX, Shape, Wish};
 use super::tuning::Tuning;
 use crate::demand::Evidence;
@@ -47,6 +50,8 @@ const RELEASE_S: f64 = 60.0;
 const BUMP_S: f64 = 60.0;
 /// A bump smaller than this, a logarithm, is none.
 const BUMP_GONE: f64 = 0.02;
+/// Most that a season adds, a logarithm.
+const SEASON_MAX: f64 = 1.5;
 /// A foreign count is left alone for so many intervals and windows.
 const ADOPTED_PAUSE_STEPS: f64 = 2.0;
 /// An order has so many intervals to show at the target, and at least so many seconds.
@@ -63,6 +68,8 @@ pub struct StandardLaw {
     fleet: Fleet,
     lead: Lead,
     motion: Motion,
+    season: Season,
+    foretold: Option<Foretold>,
     shape: Shape,
     bump: f64,
     gentle: bool,
@@ -93,6 +100,8 @@ impl StandardLaw {
             fleet: Fleet::new(),
             lead: Lead::new(),
             motion: Motion::default(),
+            season: Season::new(),
+            foretold: None,
             shape: Shape::new(),
             bump: 0.0,
             gentle: false,
@@ -114,6 +123,27 @@ impl StandardLaw {
     #[must_use]
     pub fn startup_s(&self) -> f64 {
         self.fleet.startup_s()
+    }
+
+    /// What was learned until now.
+    #[must_use]
+    pub fn knowledge(&self) -> Knowledge {
+        Knowledge::new(
+            self.season.record(),
+            self.shape.record(),
+            self.lead.record(),
+            self.fleet.record(),
+            self.blind.hidden(),
+        )
+    }
+
+    /// Takes over what a controller before this one has learned; what of it makes no sense is left out.
+    pub fn recall(&mut self, known: &Knowledge) {
+        self.season = Season::of(&known.season);
+        self.shape.recall(&known.hold);
+        self.lead.recall(&known.lead);
+        self.fleet.recall(&known.start);
+        self.blind.recall(known.hidden);
     }
 
     /// Constants change from `old` to `new`: the command stays what it was and moves to its new value within minutes;
@@ -251,6 +281,10 @@ impl StandardLaw {
         let trusted = self.arriving(seen, evidence, ln_measured, dt_s);
         terms.feed_forward = trusted.is_some();
         let outlook = self.outlook(seen, evidence, settings, ln_measured);
+        let lead_s = self.fleet.startup_s() + interval_s(settings);
+        let exact = outlook == Outlook::Clear && !self.shape.is_distorted(seen.now_s);
+        let ln_demand = trusted.unwrap_or(ln_measured);
+        self.season.note(seen.now_s, ln_demand, exact || trusted.is_some(), lead_s);
         if let Some(ln_demand) = trusted {
             let waits = saturated || evidence.saturated_share >= WAITING_SHARE;
             return self.forwarded(seen, settings, dt_s, (ln_demand, saturated, waits, outlook), &mut terms);
@@ -266,9 +300,11 @@ impl StandardLaw {
                 self.measured(seen, settings, dt_s, (&estimate, saturated), &mut terms)
             }
             Outlook::Grow { boost, round } => {
-                terms.integral = boost;
-                terms.blind_round = round;
                 let ln_ready = f64::from(seen.ready.max(1)).ln();
+                // What is foretold need not be guessed; when it was not enough, the next round guesses.
+                let foretold = self.relied_on().filter(|_| round == 1);
+                terms.integral = foretold.map_or(boost, |it| boost.min((it.ln_highest - ln_ready).max(0.0)));
+                terms.blind_round = round;
                 let ln_capacity = terms.ln_replicas;
                 terms.proportional = kp.get().min(1.0) * (ln_ready - target.ln() - ln_capacity);
                 self.wish(true, dt_s, &mut terms)
@@ -361,14 +397,7 @@ impl StandardLaw {
         terms.dead_band = estimate.dead_band(seen.replicas, self.motion.moves(), &self.tuning);
         terms.lead_s = self.fleet.startup_s() + interval_s(settings);
         terms.proportional = kp.get() * error;
-        let ln_measured = terms.demand_replicas.max(DEMAND_MIN).ln();
-        self.lead.learn(ln_measured, estimate, (terms.lead_s, dt_s), &self.tuning);
-        let rise = self.lead.rise(self.motion.moves(), estimate, terms.lead_s, &self.tuning);
-        terms.derivative = kd.get() * rise;
-        if terms.derivative > self.tuning.lead_max {
-            terms.derivative = self.tuning.lead_max;
-            terms.clamps.add(Clamp::Lead);
-        }
+        self.ahead(estimate, kd.get(), dt_s, terms);
         let serving = seen.ready >= seen.replicas && !saturated;
         let band = terms.dead_band.max((1.0 + settings.hysteresis()).ln());
         let left = (1.0 - kp.get()).max(0.0) * error;
@@ -383,8 +412,38 @@ impl StandardLaw {
         (wish, terms)
     }
 
+    /// The terms for what comes: what is foretold of a load that repeats itself, else the rise carried on. Without `kd`
+    /// there are none.
+    fn ahead(&mut self, estimate: &Estimate, kd: f64, dt_s: f64, terms: &mut Terms) {
+        let ln_measured = terms.demand_replicas.max(DEMAND_MIN).ln();
+        let more_s = self.tuning.season_more_s;
+        let foretold = self.season.foretold(self.last_now_s, estimate.ln_level, terms.lead_s, more_s);
+        self.foretold = foretold.filter(|_| kd > 0.0);
+        let ln_then = self.foretold.map(|foretold| foretold.ln_then);
+        self.lead.learn(ln_measured, (estimate, ln_then), (terms.lead_s, dt_s), &self.tuning);
+        let (term, most) = if let Some(foretold) = self.relied_on() {
+            terms.season = kd.min(1.0) * (foretold.ln_highest - estimate.ln_level).max(0.0);
+            terms.period_s = foretold.period_s;
+            (&mut terms.season, SEASON_MAX)
+        } else {
+            let rise = self.lead.rise(self.motion.moves(), estimate, terms.lead_s, &self.tuning);
+            terms.derivative = kd * rise;
+            (&mut terms.derivative, self.tuning.lead_max)
+        };
+        if *term > most {
+            *term = most;
+            terms.clamps.add(Clamp::Lead);
+        }
+    }
+
+    /// What is foretold, while it is relied on.
+    fn relied_on(&self) -> Option<Foretold> {
+        let trusts = self.lead.trusts_season();
+        self.foretold.filter(|foretold| trusts || foretold.ratio < self.tuning.season_sure)
+    }
+
     fn wish(&self, censored: bool, dt_s: f64, terms: &mut Terms) -> (Wish, Terms) {
-        let sum = terms.proportional + terms.integral + terms.derivative + terms.bump;
+        let sum = terms.proportional + terms.integral + terms.derivative + terms.season + terms.bump;
         let sum = if sum.is_finite() { sum } else { 0.0 };
         let ln_command = (terms.ln_replicas + sum).clamp(-LN_COUNT_MAX, LN_COUNT_MAX);
         terms.command_replicas = ln_command.exp();
@@ -394,6 +453,9 @@ impl StandardLaw {
             dead_band: terms.dead_band,
             urgent: censored,
             ln_needed: ln_needed.clamp(-LN_COUNT_MAX, LN_COUNT_MAX),
+            ln_foretold: self.foretold.map(|foretold| {
+                (foretold.ln_highest - terms.cpu_target.ln()).clamp(-LN_COUNT_MAX, LN_COUNT_MAX)
+            }),
             lasting: (!censored).then_some(ln_command),
             keep: censored,
             forward: false,

@@ -6,6 +6,7 @@ mod generated;
 mod laws;
 mod properties;
 mod scenarios;
+mod seasons;
 
 use super::*;
 use crate::demand::{Evidence, Silence};

@@ -57,6 +57,11 @@ pub struct Tuning {
     pub boost_max: f64,
     /// Share of the ordered replicas that must have served for a window before another round.
     pub round_complete: f64,
+    /// Of a load that repeats itself, what comes within so long after the lead time is ordered too, in seconds.
+    pub season_more_s: f64,
+    /// A period is followed at once while what it foretold wrongly is less than this share of what changed, in the mean
+    /// square; else when it foretold better than the trend.
+    pub season_sure: f64,
     /// Windows that must pass with so many serving before another round.
     pub round_wait_windows: f64,
 }
@@ -102,6 +107,8 @@ impl Tuning {
         boost_round: 0.34,
         boost_max: 1.4,
         round_complete: 0.5,
+        season_more_s: 15.0,
+        season_sure: 0.2,
         round_wait_windows: 1.0,
     };
 
@@ -118,12 +125,13 @@ impl Tuning {
         band_one: 0.045,
         late_power: 8.0,
         up_chunk: 0.085,
-        interval_min_s: 60.0,
+        interval_min_s: 65.0,
         boost_jump: 2.3,
         boost_learned: 0.75,
         boost_round: 1.3,
         boost_max: 2.0,
         round_complete: 0.8,
+        season_more_s: 30.0,
         round_wait_windows: 3.0,
         ..Self::TIGHT
     };

@@ -10,12 +10,12 @@ use slipway_common::autoscaler::Entry;
 use slipway_common::metric::{ContainerMeasure, Measured, MetricEvent, TrafficMeasure};
 use slipway_common::model::autoscaler::{
     AutoscalerFault, AutoscalerSettings, AutoscalerState, Clamp, Clamps, Decision, DecisionEntry, Evidence,
-    Observed, Place, Reason, Silence, Terms, Wish,
+    Learned, Observed, Place, Reason, Silence, Terms, Wish,
 };
 use uuid::Uuid;
 
 use super::measure::{owner_of, sample, seconds};
-use crate::control::{Controller, Observation};
+use crate::control::{Controller, Knowledge, Observation};
 use crate::demand::{DemandLimits, DemandWindow, Key};
 use crate::target::{Seen, Subject, TargetError};
 
@@ -29,6 +29,8 @@ const SILENT_STEP: f64 = 2.0;
 const WISH_RETRY_S: f64 = 5.0;
 /// What was left half done is finished after so long, for a job may be about to do so.
 const UNFINISHED_S: f64 = 15.0;
+/// What was learned is handed on about this often, in seconds: a scaler that dies loses no more.
+const LEARNED_PAUSE_S: f64 = 300.0;
 /// The clock may go back by so much; by more, everything begins anew.
 const CLOCK_BACK_MAX_S: f64 = 5.0;
 
@@ -61,6 +63,8 @@ pub(crate) struct Kept {
     observed: Vec<Observed>,
     is_news: bool,
     noted: Option<&'static str>,
+    /// When what was learned is handed on again; before the first time is set, not a number.
+    learned_due_s: f64,
 }
 
 /// What is to be done on the target.
@@ -84,10 +88,18 @@ pub(crate) struct Stepped {
 }
 
 impl Kept {
-    /// Begins to keep a place. What is known of it from before are the wish that was fulfilled last, and nothing else:
-    /// the count that is found is taken over.
-    pub(crate) fn new(entry: Entry, fence: u64, state: Option<&AutoscalerState>) -> Self {
-        let controller = Controller::new(entry.autoscaler.settings.clone());
+    /// Begins to keep a place. What is known of it from before are the wish that was fulfilled last and what was learned
+    /// of its load, and nothing else: the count that is found is taken over.
+    pub(crate) fn new(
+        entry: Entry,
+        fence: u64,
+        state: Option<&AutoscalerState>,
+        learned: Option<&Learned>,
+    ) -> Self {
+        let mut controller = Controller::new(entry.autoscaler.settings.clone());
+        if let Some(known) = learned.and_then(|learned| Knowledge::read(&learned.body)) {
+            controller.recall(&known);
+        }
         let limits = limits(&entry.autoscaler.settings);
         Self {
             entry,
@@ -112,6 +124,7 @@ impl Kept {
             observed: Vec::new(),
             is_news: true,
             noted: None,
+            learned_due_s: f64::NAN,
         }
     }
 
@@ -377,6 +390,19 @@ impl Kept {
         self.is_news = true;
     }
 
+    /// What was learned, if it is time to hand it on or `at_once` asks for it. Places take turns.
+    pub(crate) fn learned(&mut self, now_s: f64, at_once: bool) -> Option<Learned> {
+        if self.learned_due_s.is_nan() {
+            self.learned_due_s = now_s + LEARNED_PAUSE_S * (1.0 + turn_of(self.place()));
+        }
+        if now_s < self.learned_due_s && !at_once {
+            return None;
+        }
+        self.learned_due_s = now_s + LEARNED_PAUSE_S;
+        let body = self.controller.knowledge()?.text()?;
+        Some(Learned { fence: self.fence, body })
+    }
+
     /// The observations that were not handed on yet, if there are enough of them or `all` are asked for.
     pub(crate) fn chunk(&mut self, all: bool) -> Vec<Observed> {
         if self.observed.len() >= OBSERVED_CHUNK || all {
@@ -474,6 +500,13 @@ impl Kept {
             fault,
         }
     }
+}
+
+/// When in a common round a place has its turn, from 0 to 1.
+fn turn_of(place: &Place) -> f64 {
+    let number =
+        place.to_string().bytes().fold(0_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    f64::from(number) / f64::from(u16::MAX)
 }
 
 fn limits(settings: &AutoscalerSettings) -> DemandLimits {

@@ -2,7 +2,7 @@
 //! store delays no decision.
 
 use slipway_common::Backend;
-use slipway_common::model::autoscaler::{AutoscalerState, DecisionEntry, Observed, Place};
+use slipway_common::model::autoscaler::{AutoscalerState, DecisionEntry, Learned, Observed, Place};
 use slipway_common::store::StoreError;
 use slipway_common::telemetry::chain;
 use tokio::task::JoinHandle;
@@ -19,6 +19,8 @@ struct Batch {
     states: Vec<(Place, AutoscalerState)>,
     decisions: Vec<(Place, DecisionEntry)>,
     observed: Vec<(Place, Vec<Observed>)>,
+    /// What was learned is not kept for a store that is away: it comes again.
+    learned: Vec<(Place, Learned)>,
 }
 
 /// The notes of one scaler.
@@ -43,6 +45,10 @@ impl Notes {
         if !observed.is_empty() {
             self.waiting.observed.push((place.clone(), observed));
         }
+    }
+
+    pub(crate) fn learned(&mut self, place: &Place, learned: Option<Learned>) {
+        self.waiting.learned.extend(learned.map(|learned| (place.clone(), learned)));
     }
 
     /// How many notes were given up because the store was away for long.
@@ -90,7 +96,10 @@ impl Notes {
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.states.is_empty() && self.decisions.is_empty() && self.observed.is_empty()
+        self.states.is_empty()
+            && self.decisions.is_empty()
+            && self.observed.is_empty()
+            && self.learned.is_empty()
     }
 
     /// Writes; answers what could not be written.
@@ -106,6 +115,7 @@ impl Batch {
             }
         }
         self.states = unkept;
+        told(autoscalers.put_learned(&std::mem::take(&mut self.learned)).await);
         let mut left = Vec::new();
         for (place, observed) in self.observed {
             if !left.is_empty() || !told(autoscalers.append_observed(&place, &observed).await) {

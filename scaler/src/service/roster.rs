@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt as _};
 use slipway_common::Backend;
 use slipway_common::autoscaler::Entry;
-use slipway_common::model::autoscaler::{AutoscalerState, Place};
+use slipway_common::model::autoscaler::{AutoscalerState, Learned, Place};
 use slipway_common::store::StoreError;
 use slipway_common::telemetry::chain;
 use tokio::sync::{mpsc, watch};
@@ -36,8 +36,17 @@ pub(crate) struct Listed {
     pub(crate) subject: Option<Subject>,
     /// Fencing token of the shard.
     pub(crate) fence: u64,
-    /// What was said of it last, the first time the place is listed under this token.
+    /// What was before, the first time the place is listed under this token. There are thousands that have none.
+    pub(crate) before: Option<Box<Before>>,
+}
+
+/// What scalers before this one have left of a place.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    /// What was said of it last.
     pub(crate) state: Option<AutoscalerState>,
+    /// What was learned of its load.
+    pub(crate) learned: Option<Learned>,
 }
 
 #[derive(Debug)]
@@ -60,7 +69,7 @@ struct Found {
     entry: Entry,
     fence: u64,
     subject: Option<Subject>,
-    state: Option<AutoscalerState>,
+    before: Option<Box<Before>>,
     was_looked: bool,
 }
 
@@ -118,18 +127,17 @@ impl Roster {
         let pause = SUBJECT_PAUSE_MIN
             .max(Duration::from_secs(1) * u32::try_from(held.len()).unwrap_or(u32::MAX) / SUBJECTS_PER_S);
         let looks = held.into_iter().map(|(entry, fence)| self.look(entry, fence, pause));
-        let found: Vec<Result<Found, StoreError>> =
-            stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
-        let mut list = Vec::with_capacity(found.len());
-        let mut known = HashMap::with_capacity(found.len());
-        for found in found {
-            let Found { entry, fence, subject, state, was_looked } = found?;
+        let mut looks = stream::iter(looks).buffer_unordered(AT_ONCE);
+        let (mut list, mut known) = (Vec::new(), HashMap::new());
+        while let Some(found) = looks.next().await {
+            let Found { entry, fence, subject, before, was_looked } = found?;
             let place = entry.autoscaler.place.clone();
-            let before = self.known.get(&place).map(|known| known.looked_at);
-            let looked_at = if was_looked { Instant::now() } else { before.unwrap_or_else(Instant::now) };
+            let at = self.known.get(&place).map(|known| known.looked_at);
+            let looked_at = if was_looked { Instant::now() } else { at.unwrap_or_else(Instant::now) };
             known.insert(place, Known { subject: subject.clone(), fence, looked_at });
-            list.push(Listed { entry, subject, fence, state });
+            list.push(Listed { entry, subject, fence, before });
         }
+        drop(looks);
         self.known = known;
         Ok(list)
     }
@@ -142,12 +150,17 @@ impl Roster {
             && known.looked_at.elapsed() < pause
         {
             let subject = known.subject.clone();
-            return Ok(Found { entry, fence, subject, state: None, was_looked: false });
+            return Ok(Found { entry, fence, subject, before: None, was_looked: false });
         }
         let before = known.and_then(|known| known.subject.as_ref());
         let subject = subject_of(&self.backend, place, before).await?;
-        let state = if known.is_none() { self.backend.autoscalers.state(place).await? } else { None };
-        Ok(Found { entry, fence, subject, state, was_looked: true })
+        let mut left = None;
+        if known.is_none() {
+            let state = self.backend.autoscalers.state(place).await?;
+            let learned = self.backend.autoscalers.learned(place).await?;
+            left = Some(Box::new(Before { state, learned }));
+        }
+        Ok(Found { entry, fence, subject, before: left, was_looked: true })
     }
 }
 

@@ -112,6 +112,8 @@ impl Rounds {
         for kept in self.kept.values_mut() {
             let rest = kept.chunk(true);
             self.notes.observed(kept.place(), rest);
+            let learned = kept.learned(seconds(at), true);
+            self.notes.learned(kept.place(), learned);
         }
         let states = news(&mut self.kept, &self.name, at);
         self.notes.finish(states).await;
@@ -154,7 +156,7 @@ impl Rounds {
     fn list(&mut self, list: Vec<Listed>) {
         let mut places = HashSet::with_capacity(list.len());
         self.places.clear();
-        for Listed { entry, subject, fence, state } in list {
+        for Listed { entry, subject, fence, before } in list {
             let place = entry.autoscaler.place.clone();
             if let Some(subject) = &subject {
                 self.places.insert(subject.deployment, place.clone());
@@ -163,7 +165,10 @@ impl Rounds {
             if self.kept.get(&place).is_some_and(|kept| !kept.is_under(fence)) {
                 self.kept.remove(&place);
             }
-            let begin = || Box::new(Kept::new(entry.clone(), fence, state.as_ref()));
+            let begin = || {
+                let before = before.unwrap_or_default();
+                Box::new(Kept::new(entry.clone(), fence, before.state.as_ref(), before.learned.as_ref()))
+            };
             self.kept.entry(place.clone()).or_insert_with(begin).update(entry.clone(), subject, fence);
             places.insert(place);
         }
@@ -214,6 +219,9 @@ impl Rounds {
             self.order(&place, now_s);
         }
         if tick.is_multiple_of(WRITE_TICKS) {
+            for (place, kept) in &mut self.kept {
+                self.notes.learned(place, kept.learned(now_s, false));
+            }
             let (kept, name, figures) = (&mut self.kept, &self.name, &self.figures);
             let states = || {
                 let states = news(kept, name, at);

@@ -93,6 +93,9 @@ pub struct SimulateArgs {
     /// For so long they do, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     pub warmup_s: f64,
+    /// So many seconds at the beginning of every load are run and not scored, for what is learned until then.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub unscored_s: usize,
     /// How the answer looks.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
@@ -260,6 +263,7 @@ fn plant(args: &SimulateArgs) -> Result<PlantSettings, SimulateError> {
         (within(args.cpu_target, 0.01, 1.0), "`--cpu-target` must be from 0.01 to 1"),
         (within(args.peak, 0.01, 10_000.0), "`--peak` must be from 0.01 to 10000"),
         (within(args.unit_s, 0.001, 86_400.0), "`--unit-s` must be from 0.001 to 86400"),
+        (args.unscored_s <= 86_400, "`--unscored-s` must be at most 86400"),
         (
             args.silence_every_s == 0 || args.silence_every_s > 60,
             "`--silence-every-s` must be above 60, or 0",
@@ -275,6 +279,7 @@ fn plant(args: &SimulateArgs) -> Result<PlantSettings, SimulateError> {
         silence_every_s: args.silence_every_s,
         warmup_factor: args.warmup,
         warmup_s: args.warmup_s,
+        unscored_s: args.unscored_s,
         ..PlantSettings::default()
     })
 }

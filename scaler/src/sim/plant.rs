@@ -40,6 +40,8 @@ pub struct PlantSettings {
     pub silence_every_s: usize,
     /// Most replicas.
     pub replicas_max: u32,
+    /// So many seconds at the beginning are not scored: what a controller does once it knows the load.
+    pub unscored_s: usize,
 }
 
 impl Default for PlantSettings {
@@ -54,6 +56,7 @@ impl Default for PlantSettings {
             metric_loss: 0.005,
             silence_every_s: 0,
             replicas_max: 200,
+            unscored_s: 0,
         }
     }
 }

@@ -36,7 +36,7 @@ pub fn run(
 ) -> Scores {
     let cadence = policy.cadence();
     let mut plant = Plant::new(*settings, Plant::replicas_at_start(load, START_UTILISATION), seed);
-    let mut scorer = Scorer::default();
+    let mut scorer = Scorer::from(settings.unscored_s);
     let mut due: VecDeque<(usize, Vec<PodMetric>)> = VecDeque::new();
     let mut totals: Vec<f64> = Vec::with_capacity(2 * TOTALS_S);
     let mut pods: Vec<Pod> = Vec::new();
@@ -73,7 +73,9 @@ pub fn run(
             totals.drain(..TOTALS_S);
         }
         totals.push(happened.total_cores);
-        scorer.add(&happened, acted, load);
+        if second >= settings.unscored_s {
+            scorer.add(&happened, acted, load);
+        }
         if let Some(points) = curve.as_deref_mut()
             && second.is_multiple_of(5)
         {

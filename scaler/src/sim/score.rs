@@ -43,6 +43,8 @@ pub(crate) struct Scorer {
     replica_s: f64,
     demanded_s: f64,
     actions: f64,
+    /// The second it began with, and the one that comes next.
+    began: usize,
     seconds: usize,
     under: f64,
     over: f64,
@@ -53,6 +55,11 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
+    /// Scores that begin with this second of the load.
+    pub(crate) fn from(second: usize) -> Self {
+        Self { began: second, seconds: second, ..Self::default() }
+    }
+
     /// One second, and whether the count was changed in it.
     pub(crate) fn add(&mut self, second: &Second, acted: bool, load: &Load) {
         self.requests += second.requests;
@@ -84,7 +91,7 @@ impl Scorer {
 
     pub(crate) fn scores(&self) -> Scores {
         let requests = self.requests.max(1.0);
-        let hours = from_len(self.seconds.max(1)) / 3_600.0;
+        let hours = from_len((self.seconds - self.began).max(1)) / 3_600.0;
         let steps = self.steps.max(1.0);
         Scores {
             violations_percent: 100.0 * self.violations / requests,

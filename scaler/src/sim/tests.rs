@@ -42,6 +42,21 @@ fn utilisation_decides_what_is_late() {
 }
 
 #[test]
+fn what_is_not_scored_is_run_all_the_same() {
+    let mut work = vec![9.9; 600];
+    work.extend([4.0; 3_000]);
+    let load = Load::of_work("overload at first", work);
+    let scores = |unscored_s| {
+        let settings = PlantSettings { unscored_s, ..PlantSettings::default() };
+        run(&mut Fixed(10), &load, &settings, 3, None)
+    };
+    let (all, later) = (scores(0), scores(700));
+    assert!(all.violations_percent > 20.0, "{all:?}");
+    assert!(later.violations_percent < 0.2 && later.under_time_percent < 1e-9, "{later:?}");
+    assert!(scores(601).violations_percent > later.violations_percent, "queues are left from before");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let load = Profile::Steps.load(Form::Training);
     let scores = |seed| {

@@ -52,6 +52,7 @@ fn of_terms(terms: &Terms) -> String {
         ("proportional", terms.proportional),
         (if terms.blind_round > 0 { "growth at the ceiling" } else { "integral" }, terms.integral),
         ("derivative", terms.derivative),
+        ("what comes", terms.season),
         ("rest of a change of settings", terms.bump),
     ];
     let told: Vec<String> = named
@@ -60,10 +61,18 @@ fn of_terms(terms: &Terms) -> String {
         .map(|(name, value)| format!("{name} {value:+.2}"))
         .collect();
     parts.extend((!told.is_empty()).then(|| told.join(", ")));
+    let repeats = || format!("the load repeats itself every {}", period(terms.period_s));
+    parts.extend((terms.period_s > 0.0).then(repeats));
     let limits: Vec<&str> =
         terms.clamps.iter().filter(|clamp| *clamp != Clamp::SensorCeiling).map(Clamp::name).collect();
     parts.extend((!limits.is_empty()).then(|| format!("limited by {}", limits.join(", "))));
     parts.join("; ")
+}
+
+/// A period, in minutes or in hours.
+fn period(period_s: f64) -> String {
+    let minutes = period_s / 60.0;
+    if minutes < 120.0 { format!("{minutes:.0} minutes") } else { format!("{:.1} hours", minutes / 60.0) }
 }
 
 /// What went into it: CPU against its target, demand and its growth.
@@ -186,6 +195,17 @@ mod tests {
             "2 -> 4: CPU 0.93 of 0.60 target; demand 1.9 replicas, +0.4 %/s; proportional +0.44, \
              derivative +0.20; limited by max, up_growth"
         );
+    }
+
+    #[test]
+    fn what_is_ordered_ahead_of_a_load_that_repeats_itself_is_told() {
+        let ahead = |period_s| Terms { derivative: 0.0, season: 0.9, period_s, ..terms(&[]) };
+        assert_eq!(
+            told(Decision::Scale { from: 2, to: 9, terms: ahead(86_400.0) }, None),
+            "2 -> 9: CPU 0.93 of 0.60 target; demand 1.9 replicas, +0.4 %/s; proportional +0.44, what comes +0.90; \
+             the load repeats itself every 24.0 hours"
+        );
+        assert!(told(Decision::Scale { from: 2, to: 9, terms: ahead(960.0) }, None).ends_with("16 minutes"));
     }
 
     #[test]

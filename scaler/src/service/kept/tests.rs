@@ -42,7 +42,7 @@ fn subject() -> Subject {
 
 fn kept(more: &str) -> (Kept, Subject) {
     let subject = subject();
-    let mut kept = Kept::new(entry(more), 1, None);
+    let mut kept = Kept::new(entry(more), 1, None, None);
     kept.update(entry(more), Some(subject.clone()), 1);
     (kept, subject)
 }
@@ -161,7 +161,7 @@ fn a_wish_is_fulfilled_once_even_by_the_next_scaler() {
     assert_eq!((state.wish, state.busy), (wished.wish.as_ref().map(|wish| wish.id), false));
     kept.see(seen(4), now(60.0));
     assert_eq!(kept.order(now(60.0)), None);
-    let mut next = Kept::new(wished.clone(), 2, Some(&state));
+    let mut next = Kept::new(wished.clone(), 2, Some(&state), None);
     next.update(wished, Some(subject), 2);
     next.see(seen(4), now(61.0));
     assert_eq!(next.order(now(61.0)), None);
@@ -248,6 +248,39 @@ fn arrivals_that_are_no_number_or_late_are_not_taken() {
     }
     assert_eq!(kept.traffic(now(11.0)).0, Some(5.0));
     assert_eq!(kept.traffic(now(50.0)).0, None, "stale");
+}
+
+#[test]
+fn what_was_learned_is_handed_on_now_and_then_and_taken_over() {
+    let (mut kept, _) = kept("");
+    assert_eq!(kept.learned(now(0.0), false), None, "there is nothing yet");
+    let handed_on: Vec<f64> = (1..=1_200)
+        .map(|step| 5.0 * f64::from(step))
+        .filter(|second| kept.learned(now(*second), false).is_some())
+        .collect();
+    assert!(handed_on[0] <= 2.0 * LEARNED_PAUSE_S, "{handed_on:?}");
+    assert!(
+        handed_on.windows(2).all(|two| (two[1] - two[0] - LEARNED_PAUSE_S).abs() < 1e-6),
+        "{handed_on:?}"
+    );
+    let learned = kept.learned(now(6_001.0), true).expect("at once");
+    assert_eq!(learned.fence, 1);
+    let known =
+        learned.body.replace(r#""startup_s":30.0,"starts_seen":0"#, r#""startup_s":77.0,"starts_seen":3"#);
+    let next = |body: &str| Kept::new(entry(""), 2, None, Some(&Learned { fence: 1, body: body.to_owned() }));
+    assert_eq!(next(&known).controller.startup_s(), Some(77.0));
+    assert_eq!(next("damaged").controller.startup_s(), Some(30.0));
+}
+
+#[test]
+fn places_take_turns() {
+    let turns: Vec<f64> = (0..200)
+        .map(|number| Place { project: format!("shop-{number}").parse().unwrap(), ..place() })
+        .map(|place| turn_of(&place))
+        .collect();
+    assert!(turns.iter().all(|turn| (0.0..=1.0).contains(turn)));
+    let early = turns.iter().filter(|turn| **turn < 0.5).count();
+    assert!((40..=160).contains(&early), "{early} of 200");
 }
 
 /// Everything a deployment has in the loop besides what hangs on it: its strings, containers and observations.

@@ -58,7 +58,12 @@ fn assert_terms(terms: &Terms, settings: &AutoscalerSettings) {
         let blind = Tuning::of(Mode::Tight).boost_max.max(Tuning::of(Mode::Calm).boost_max);
         let most = if terms.blind_round == 0 { INTEGRAL_MAX } else { blind };
         assert!(terms.integral.abs() <= most, "integral beyond {most}: {terms:?}");
-        let sum = terms.ln_replicas + terms.proportional + terms.integral + terms.derivative + terms.bump;
+        let sum = terms.ln_replicas
+            + terms.proportional
+            + terms.integral
+            + terms.derivative
+            + terms.season
+            + terms.bump;
         let told = terms.command_replicas.ln();
         let due = sum.clamp(-LN_COMMAND_MAX, LN_COMMAND_MAX);
         assert!((told - due).abs() < 1e-9, "the terms make {due}, the command is {told}: {terms:?}");
