@@ -1,6 +1,8 @@
 //! What is kept of autoscalers: states, decisions and observations, written in batches beside the loop, so that a slow
 //! store delays no decision.
 
+use std::collections::HashMap;
+
 use slipway_common::Backend;
 use slipway_common::model::autoscaler::{AutoscalerState, DecisionEntry, Learned, Observed, Place};
 use slipway_common::store::StoreError;
@@ -19,8 +21,8 @@ struct Batch {
     states: Vec<(Place, AutoscalerState)>,
     decisions: Vec<(Place, DecisionEntry)>,
     observed: Vec<(Place, Vec<Observed>)>,
-    /// What was learned is not kept for a store that is away: it comes again.
-    learned: Vec<(Place, Learned)>,
+    /// The newest of each place. It is not kept for a store that is away: it comes again.
+    learned: HashMap<Place, Learned>,
 }
 
 /// The notes of one scaler.
@@ -115,7 +117,8 @@ impl Batch {
             }
         }
         self.states = unkept;
-        told(autoscalers.put_learned(&std::mem::take(&mut self.learned)).await);
+        let learned: Vec<(Place, Learned)> = self.learned.drain().collect();
+        told(autoscalers.put_learned(&learned).await);
         let mut left = Vec::new();
         for (place, observed) in self.observed {
             if !left.is_empty() || !told(autoscalers.append_observed(&place, &observed).await) {
