@@ -95,6 +95,13 @@ fn square((low, high): (f64, f64), half_s: usize, seconds: usize) -> Vec<f64> {
     (0..seconds).map(|second| if (second / half_s).is_multiple_of(2) { low } else { high }).collect()
 }
 
+/// Two levels in turn, for times that do not repeat themselves: what comes again is ordered ahead whatever the constants.
+fn uneven((low, high): (f64, f64)) -> Vec<f64> {
+    const LASTING_S: [usize; 14] = [300, 410, 250, 520, 330, 460, 270, 380, 610, 290, 440, 350, 240, 550];
+    let levels = LASTING_S.iter().zip([low, high].into_iter().cycle());
+    levels.flat_map(|(seconds, level)| std::iter::repeat_n(level, *seconds)).collect()
+}
+
 /// An observation every 5 s, with what the metrics would say of this demand.
 fn observed(index: u32, replicas: u32, ready: u32, demand: f64) -> Observed {
     let now_s = 5.0 * f64::from(index);
@@ -245,7 +252,7 @@ fn restless_constants_on_steps_are_replaced_by_better_ones() {
         raw.constants = Some(RawGains { kp: 2.0, ki: 0.0, kd: 6.0 });
         raw.hold_s = Some(12);
     });
-    let observed = record(&bad, square((4.0, 9.0), 300, 5_400));
+    let observed = record(&bad, uneven((4.0, 9.0)));
     let proposal = tune(&observed, &bad).unwrap();
     let (now, then) = (&proposal.expected.now, &proposal.expected.then);
     assert!(proposal.changes(), "{proposal:?}");

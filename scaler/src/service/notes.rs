@@ -92,6 +92,7 @@ impl Notes {
         let newer = std::mem::take(&mut self.waiting);
         self.waiting.decisions = joined(left.decisions, newer.decisions, &mut self.given_up);
         self.waiting.observed = joined(left.observed, newer.observed, &mut self.given_up);
+        self.waiting.learned = newer.learned;
         left.states.into_iter().map(|(place, _)| place).collect()
     }
 }

@@ -283,11 +283,12 @@ fn places_take_turns() {
     assert!((40..=160).contains(&early), "{early} of 200");
 }
 
-/// Everything a deployment has in the loop besides what hangs on it: its strings, containers and observations.
+/// Everything a deployment has in the loop besides what hangs on it: its strings, containers, observations, and what is
+/// remembered of its load.
 #[test]
 fn what_is_kept_of_one_deployment_is_small() {
     let (kept, controller) = (size_of::<Kept>(), size_of::<crate::control::StandardLaw>());
     let observed = OBSERVED_CHUNK * size_of::<Observed>();
     let sum = kept + controller + observed;
-    assert!(sum <= 4_096, "{kept} and {controller} and {observed} bytes");
+    assert!(sum <= 4_352, "{kept} and {controller} and {observed} bytes");
 }
