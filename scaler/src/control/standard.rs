@@ -248,6 +248,7 @@ impl StandardLaw {
         if dt_s > GAP_MAX_STEPS * step_s {
             self.estimator.restart();
             self.lead.restart();
+            self.foretold = None;
             self.blind.restart();
             self.shape.remember_count(seen.now_s, settings.hold_s(), seen.replicas);
             return Ok(step_s.min(DT_MAX_S));

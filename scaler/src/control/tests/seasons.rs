@@ -97,6 +97,22 @@ fn the_morning_of_the_third_day_is_met_also_after_a_restart() {
     assert!(third_s <= 5.0, "{third_s} s");
 }
 
+/// What was foretold before a silence says nothing of the ceiling after it: what is hidden there is guessed.
+#[test]
+fn after_a_silence_what_was_foretold_before_it_counts_no_more() {
+    let mut rig = rig(Mode::Tight, 4.0);
+    lacking_s(&mut rig, 12_300.0, jumps);
+    rig.silent = true;
+    rig.run(120);
+    (rig.silent, rig.demand, rig.noise) = (false, 90.0, 0.0);
+    let first = (0..4).find_map(|_| match rig.tick() {
+        Decision::Scale { terms, .. } => Some(terms),
+        Decision::Hold(_) => None,
+    });
+    let terms = first.expect("all replicas stand at their ceiling");
+    assert!(terms.blind_round == 1 && terms.integral > 0.01, "{terms:?}");
+}
+
 /// After a load has stopped repeating itself, what it used to do is ordered once more at most, and not kept.
 #[test]
 fn a_load_that_stops_repeating_itself_is_followed_again() {
