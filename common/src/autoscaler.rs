@@ -6,7 +6,7 @@
 //!
 //! Laws (tested for every adapter by `contract::autoscaler`):
 //! - H1: an autoscaler is what was recorded last for its place; its wish likewise; deleting it deletes its wish, state,
-//!   decisions, observations and what was learned.
+//!   decisions, observations and what was learned. All of them are not answered again until one of them is another.
 //! - H2: a replay of the ledger into an empty store gives the same autoscalers and wishes.
 //! - H3: a state is the one put last, unless a larger fencing token has put one before: then it changes nothing.
 //! - H4: decisions are numbered 1, 2, 3 … in the order they were appended; the newest
@@ -33,11 +33,21 @@ pub struct Entry {
     pub wish: Option<Wish>,
 }
 
+/// How all autoscalers and wishes were when they were read: with the same mark they are the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark(pub(crate) String);
+
 /// What is kept of autoscalers.
 #[async_trait]
 pub trait Autoscalers: Send + Sync + std::fmt::Debug {
+    /// All autoscalers, by place; nothing when they and their wishes are as they were at `known`. Whoever looks again and
+    /// again reads only what is new.
+    async fn all_since(&self, known: Option<&Mark>) -> Result<Option<(Mark, Vec<Entry>)>, StoreError>;
+
     /// All autoscalers, by place.
-    async fn all(&self) -> Result<Vec<Entry>, StoreError>;
+    async fn all(&self) -> Result<Vec<Entry>, StoreError> {
+        Ok(self.all_since(None).await?.map(|(_, all)| all).unwrap_or_default())
+    }
 
     /// The autoscaler of one place.
     async fn autoscaler(&self, place: &Place) -> Result<Option<Entry>, StoreError>;

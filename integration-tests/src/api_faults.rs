@@ -151,7 +151,7 @@ impl ApiFaults {
     }
 
     /// Answers requests whose path contains `path` with `body` from now on, in place of the API server or of what it would
-    /// ask, and of an earlier answer to them.
+    /// ask, and of an earlier answer to them. A list is answered in parts, as large as they are asked for.
     pub fn answer_with(&self, path: &str, body: Value) {
         let mut plan = lock(&self.plan);
         plan.answers.retain(|(known, _)| known != path);
@@ -218,7 +218,7 @@ impl Upstream {
     fn answer_for(&self, request: &Request<Incoming>) -> Option<Value> {
         let plan = lock(&self.plan);
         let known = plan.answers.iter().find(|(path, _)| request.uri().path().contains(path));
-        known.map(|(_, body)| body.clone())
+        known.map(|(_, body)| part(body, request.uri().query().unwrap_or_default()))
     }
 
     fn fault_for(&self, request: &Request<Incoming>) -> Option<Fault> {
@@ -258,6 +258,25 @@ impl Upstream {
     }
 }
 
+/// The part of a list that `limit` and `continue` ask for; the token says how many objects come before the next part. What
+/// is no list is answered whole. Pure.
+fn part(body: &Value, query: &str) -> Value {
+    let asked = |name: &str| {
+        let pair = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
+        pair.and_then(|(_, value)| value.parse::<usize>().ok())
+    };
+    let (Some(items), Some(limit)) = (body["items"].as_array(), asked("limit")) else { return body.clone() };
+    let begin = asked("continue").unwrap_or(0).min(items.len());
+    let end = begin.saturating_add(limit.max(1)).min(items.len());
+    let token = if end < items.len() { end.to_string() } else { String::new() };
+    json!({
+        "kind": body["kind"],
+        "apiVersion": body["apiVersion"],
+        "metadata": { "continue": token },
+        "items": &items[begin..end],
+    })
+}
+
 /// A good answer.
 fn whole(body: &Value) -> Response<Body> {
     let mut response = Response::new(Full::from(body.to_string()).map_err(|never| match never {}).boxed());
@@ -285,4 +304,22 @@ fn status(code: u16, retry_after_s: Option<u32>) -> Response<Body> {
         response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_answered_in_the_parts_that_are_asked_for() {
+        let list = json!({ "kind": "List", "metadata": {}, "items": [1, 2, 3] });
+        assert_eq!(part(&list, ""), list);
+        let first = part(&list, "labelSelector=a%3Db&limit=2");
+        assert_eq!((&first["items"], &first["metadata"]["continue"]), (&json!([1, 2]), &json!("2")));
+        let last = part(&list, "limit=2&continue=2");
+        assert_eq!((&last["items"], &last["metadata"]["continue"]), (&json!([3]), &json!("")));
+        assert_eq!(part(&list, "limit=2&continue=9")["items"], json!([]));
+        let other = json!({ "kind": "Scale" });
+        assert_eq!(part(&other, "limit=2"), other);
+    }
 }

@@ -331,6 +331,7 @@ impl DemandWindow {
                     return Err(Dropped::TooMany);
                 }
                 let place = self.containers.partition_point(|known| known.key < sample.container);
+                make_room(&mut self.containers);
                 self.containers.insert(place, Container::new(sample));
                 Ok(())
             }
@@ -340,6 +341,14 @@ impl DemandWindow {
     fn forget(&mut self, now_s: f64) {
         let oldest_s = now_s - self.limits.stale_after_s;
         self.containers.retain(|known| known.heard_s >= oldest_s);
+    }
+}
+
+/// Makes room for one more, and for little more than that: most deployments have few containers, and there are thousands of
+/// deployments.
+pub(crate) fn make_room<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(1 + list.len() / 4);
     }
 }
 

@@ -8,6 +8,7 @@ mod api;
 mod exposition;
 mod look;
 mod object;
+mod page;
 mod pod;
 mod quantity;
 mod reading;

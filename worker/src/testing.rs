@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use slipway_common::Backend;
-use slipway_common::autoscaler::{Autoscalers, Entry};
+use slipway_common::autoscaler::{Autoscalers, Entry, Mark};
 use slipway_common::config::Config;
 use slipway_common::contract::sample;
 use slipway_common::embedded::{Embedded, EmbeddedSettings};
@@ -221,7 +221,7 @@ flaky! {
 
 flaky! {
     Autoscalers, StoreError {}
-    fn all() -> Vec<Entry>;
+    fn all_since(known: Option<&Mark>) -> Option<(Mark, Vec<Entry>)>;
     fn autoscaler(place: &Place) -> Option<Entry>;
     fn put_states(states: &[(Place, AutoscalerState)]) -> ();
     fn state(place: &Place) -> Option<AutoscalerState>;

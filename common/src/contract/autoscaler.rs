@@ -4,8 +4,8 @@ mod recorded;
 mod said;
 
 pub use recorded::{
-    h1_an_autoscaler_is_what_was_recorded_last, h1_deleting_it_deletes_everything_of_its_place,
-    h2_a_replay_gives_the_same_autoscalers,
+    h1_all_are_answered_when_something_is_new, h1_an_autoscaler_is_what_was_recorded_last,
+    h1_deleting_it_deletes_everything_of_its_place, h2_a_replay_gives_the_same_autoscalers,
 };
 pub use said::{
     h3_concurrent_states_leave_the_largest_token, h3_many_states_are_put_together,

@@ -87,6 +87,7 @@ macro_rules! contract_suite {
     (@autoscaler $make:path) => {
         $crate::contract_suite!(@laws $make, autoscaler: [
             h1_an_autoscaler_is_what_was_recorded_last,
+            h1_all_are_answered_when_something_is_new,
             h1_deleting_it_deletes_everything_of_its_place,
             h2_a_replay_gives_the_same_autoscalers,
             h3_the_largest_fencing_token_wins,

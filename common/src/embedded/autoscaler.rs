@@ -1,5 +1,6 @@
 //! Autoscalers: settings and wishes as the ledger has them, and beside them what scalers say.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::Shared;
 use super::codec::{after, from_json, micros, signed, to_json, unsigned};
 use super::fault::Fault;
-use crate::autoscaler::{Autoscalers, Entry};
+use crate::autoscaler::{Autoscalers, Entry, Mark};
 use crate::model::autoscaler::{
     Autoscaler, AutoscalerState, DECISIONS_KEPT_MAX, DecisionEntry, Learned, OBSERVED_KEPT_MAX, Observed,
     Place, Wish,
@@ -48,8 +49,9 @@ impl Chunk {
 
 #[async_trait]
 impl Autoscalers for Shared {
-    async fn all(&self) -> Result<Vec<Entry>, StoreError> {
-        Ok(self.read(all).await?)
+    async fn all_since(&self, known: Option<&Mark>) -> Result<Option<(Mark, Vec<Entry>)>, StoreError> {
+        let known = known.cloned();
+        Ok(self.read(move |connection| all_since(connection, known.as_ref())).await?)
     }
 
     async fn autoscaler(&self, place: &Place) -> Result<Option<Entry>, StoreError> {
@@ -223,14 +225,22 @@ fn bodies(row: &Row<'_>) -> rusqlite::Result<(String, Option<String>)> {
     Ok((row.get(0)?, row.get(1)?))
 }
 
-fn all(connection: &Connection) -> Result<Vec<Entry>, Fault> {
+/// The mark is a hash of all rows.
+fn all_since(connection: &Connection, known: Option<&Mark>) -> Result<Option<(Mark, Vec<Entry>)>, Fault> {
     let mut select = connection.prepare_cached(
         "SELECT autoscalers.body, wishes.body
          FROM autoscalers LEFT JOIN wishes USING (project, environment)
          ORDER BY autoscalers.project, autoscalers.environment",
     )?;
-    let rows = select.query_map([], bodies)?;
-    rows.map(|row| entry(row?)).collect()
+    let rows = select.query_map([], bodies)?.collect::<Result<Vec<_>, _>>()?;
+    let mut hasher = DefaultHasher::new();
+    rows.hash(&mut hasher);
+    let mark = Mark(hasher.finish().to_string());
+    if known == Some(&mark) {
+        return Ok(None);
+    }
+    let all = rows.into_iter().map(entry).collect::<Result<_, Fault>>()?;
+    Ok(Some((mark, all)))
 }
 
 fn one(connection: &Connection, Place { project, environment }: &Place) -> Result<Option<Entry>, Fault> {

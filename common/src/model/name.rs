@@ -1,9 +1,11 @@
-//! Names people choose, parsed once at the edge: projects, environments, targets, credentials, variables.
+//! Names people choose, parsed once at the edge: projects, environments, targets, credentials, variables. A copy shares the
+//! text: a scaler has the same names in many places.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::RepositoryAddress;
@@ -60,10 +62,10 @@ fn is_env_name(text: &str) -> bool {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $limit:expr, $check:path, $rule:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, utoipa::ToSchema)]
+        #[serde(try_from = "String")]
         #[schema(value_type = String)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The name as text.
@@ -83,7 +85,7 @@ macro_rules! name {
                 if !$check(text) {
                     return Err(NameError::Form { what: $what, rule: $rule });
                 }
-                Ok(Self(text.to_owned()))
+                Ok(Self(Arc::from(text)))
             }
         }
 
@@ -97,7 +99,13 @@ macro_rules! name {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                name.as_str().to_owned()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
@@ -144,7 +152,7 @@ impl EnvironmentName {
     /// The environment used when a request names none.
     #[must_use]
     pub fn default_name() -> Self {
-        Self("default".to_owned())
+        Self(Arc::from("default"))
     }
 }
 
@@ -189,7 +197,7 @@ fn slug_of(name: &str, identity: &str) -> ProjectSlug {
     let readable = if readable.is_empty() { "project" } else { readable };
     let hash = Sha256::digest(identity.as_bytes());
     let suffix: String = hash.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
-    ProjectSlug(format!("{readable}-{suffix}"))
+    ProjectSlug(Arc::from(format!("{readable}-{suffix}")))
 }
 
 #[cfg(test)]

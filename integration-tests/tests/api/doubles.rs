@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use slipway_common::Backend;
 use slipway_common::agenda::{Agenda, Due, List, Next};
-use slipway_common::autoscaler::{Autoscalers, Entry};
+use slipway_common::autoscaler::{Autoscalers, Entry, Mark};
 use slipway_common::ledger::{Ledger, LedgerError, Offset};
 use slipway_common::model::autoscaler::{AutoscalerState, DecisionEntry, Learned, Observed, Place};
 use slipway_common::model::registered::{Head, HookEntry, RegisteredProject};
@@ -297,7 +297,7 @@ macro_rules! gated {
 
 gated! {
     Autoscalers for FaultyAutoscalers
-    async fn all() -> Vec<Entry>;
+    async fn all_since(known: Option<&Mark>) -> Option<(Mark, Vec<Entry>)>;
     async fn autoscaler(place: &Place) -> Option<Entry>;
     async fn put_states(states: &[(Place, AutoscalerState)]) -> ();
     async fn state(place: &Place) -> Option<AutoscalerState>;

@@ -8,7 +8,7 @@ const GROWTH_ONLY_FROM: f64 = 0.7;
 /// Changes by minute.
 #[derive(Debug, Clone)]
 pub(crate) struct ActionBudget {
-    by_minute: [u16; MINUTES],
+    by_minute: [u8; MINUTES],
     newest_minute: f64,
 }
 

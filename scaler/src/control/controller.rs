@@ -19,7 +19,7 @@ pub struct Controller {
 #[derive(Debug, Clone)]
 enum State {
     Standard(Box<StandardLaw>),
-    Kabernetes(KabernetesState),
+    Kabernetes(Box<KabernetesState>),
 }
 
 #[derive(Debug, Clone)]
@@ -104,12 +104,12 @@ impl State {
     fn new(settings: &AutoscalerSettings) -> Self {
         match settings.law() {
             Law::Standard => Self::Standard(Box::new(StandardLaw::new(settings))),
-            Law::Kabernetes => Self::Kabernetes(KabernetesState {
+            Law::Kabernetes => Self::Kabernetes(Box::new(KabernetesState {
                 law: KabernetesLaw::new(target_percent(settings)),
                 last_now_s: f64::NEG_INFINITY,
                 last_evidence_s: f64::NEG_INFINITY,
                 terms: None,
-            }),
+            })),
         }
     }
 }

@@ -17,6 +17,8 @@
 //! (`forward`). Sources: Astrom and Rundqwist 1989 (anti-windup); Smith 1957 (dead time); the comparison of laws that
 //! BENCHMARKS.md repeats.
 
+use std::sync::Arc;
+
 use super::blind::{Blind, Outlook, Sight};
 use super::estimator::{Estimate, Estimator};
 use super::fleet::{Fleet, Standing};
@@ -60,7 +62,7 @@ const ORDER_PATIENCE: (f64, f64) = (3.0, 10.0);
 /// State of the law.
 #[derive(Debug, Clone)]
 pub struct StandardLaw {
-    tuning: Tuning,
+    tuning: Arc<Tuning>,
     estimator: Estimator,
     integrator: Integrator,
     blind: Blind,
@@ -85,12 +87,16 @@ impl StandardLaw {
     /// remembers: a start never takes replicas away before the hold memory has run out.
     #[must_use]
     pub fn new(settings: &AutoscalerSettings) -> Self {
-        Self::with_tuning(Tuning::of(settings.mode()))
+        Self::with_shared(Tuning::shared(settings.mode()))
     }
 
     /// The law with constants of its own, for the simulator.
     #[must_use]
     pub fn with_tuning(tuning: Tuning) -> Self {
+        Self::with_shared(Arc::new(tuning))
+    }
+
+    fn with_shared(tuning: Arc<Tuning>) -> Self {
         Self {
             tuning,
             estimator: Estimator::new(),
@@ -152,7 +158,9 @@ impl StandardLaw {
         if old == new {
             return;
         }
-        self.tuning = if old.mode() == new.mode() { self.tuning } else { Tuning::of(new.mode()) };
+        if old.mode() != new.mode() {
+            self.tuning = Tuning::shared(new.mode());
+        }
         if let (Some(ln_demand), Some(terms)) = (self.last_ln_demand, self.terms) {
             let error = |settings: &AutoscalerSettings| {
                 ln_demand - terms.ln_replicas - settings.cpu_target().get().ln()

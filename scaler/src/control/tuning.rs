@@ -1,5 +1,7 @@
 //! The constants of the law `standard` that belong to a mode and are not settings.
 
+use std::sync::{Arc, LazyLock};
+
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Mode;
@@ -79,6 +81,16 @@ impl Tuning {
         match mode {
             Mode::Tight => Self::TIGHT,
             Mode::Calm => Self::CALM,
+        }
+    }
+
+    /// The constants of a mode, one copy for all controllers.
+    pub(crate) fn shared(mode: Mode) -> Arc<Self> {
+        static TIGHT: LazyLock<Arc<Tuning>> = LazyLock::new(|| Arc::new(Tuning::TIGHT));
+        static CALM: LazyLock<Arc<Tuning>> = LazyLock::new(|| Arc::new(Tuning::CALM));
+        match mode {
+            Mode::Tight => Arc::clone(&TIGHT),
+            Mode::Calm => Arc::clone(&CALM),
         }
     }
 

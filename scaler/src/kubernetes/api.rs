@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use kube::core::params::{GetParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::request::{Error as RequestError, Request};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use slipway_cluster::{Access, AccessError, Connection, SCALER_FIELD_MANAGER};
 use slipway_common::telemetry::chain;
 
 use super::object::{Deployment, ObjectName, Scale};
+use super::page;
 use crate::target::TargetError;
 
 /// Deadline of one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Objects read at once; a page is held in memory whole.
+/// Objects asked for at once; the text of a page is held in memory whole.
 const PAGE_SIZE: u32 = 250;
 /// The subresource that holds the number of replicas.
 const SCALE: &str = "scale";
@@ -43,21 +43,6 @@ pub(super) enum CallError {
     Answered { operation: String, status: u16, reason: String },
 }
 
-/// A part of a list.
-#[derive(Debug, Deserialize)]
-struct Page<T> {
-    #[serde(default)]
-    metadata: PageMetadata,
-    items: Option<Vec<T>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PageMetadata {
-    #[serde(rename = "continue")]
-    token: String,
-}
-
 impl Api {
     pub(super) fn new(access: Access) -> Self {
         Self { connection: Connection::new(access) }
@@ -73,23 +58,26 @@ impl Api {
         }
     }
 
-    /// All objects at `path` whose labels match, in as many pages as it takes.
-    pub(super) async fn list<T: DeserializeOwned + Send>(
+    /// What `of` makes of the objects at `path` whose labels match, in as many pages as it takes. The objects themselves
+    /// are not kept.
+    pub(super) async fn list<T: DeserializeOwned, U: Send>(
         &self,
         path: &str,
         labels: Option<&str>,
-    ) -> Result<Vec<T>, CallError> {
+        mut of: impl FnMut(T) -> Option<U> + Send,
+    ) -> Result<Vec<U>, CallError> {
         let mut params = ListParams::default().limit(PAGE_SIZE);
         params.label_selector = labels.map(str::to_owned);
         let (collection, operation) = (Request::new(path), format!("list {path}"));
         let mut found = Vec::new();
         loop {
-            let page: Page<T> = self.call(&operation, collection.list(&params)).await?;
-            found.extend(page.items.unwrap_or_default());
-            if page.metadata.token.is_empty() {
+            let text = self.text(&operation, collection.list(&params)).await?;
+            let token = page::read(&text, &mut |object| found.extend(of(object)))
+                .map_err(|error| unreadable(&operation, &error))?;
+            if token.is_empty() {
                 return Ok(found);
             }
-            params.continue_token = Some(page.metadata.token);
+            params.continue_token = Some(token);
         }
     }
 
@@ -128,10 +116,7 @@ impl Api {
         request: Result<http::Request<Vec<u8>>, RequestError>,
     ) -> Result<T, CallError> {
         let text = self.text(operation, request).await?;
-        serde_json::from_str(&text).map_err(|error| CallError::Failed {
-            operation: operation.to_owned(),
-            reason: format!("the answer cannot be read: {error}"),
-        })
+        serde_json::from_str(&text).map_err(|error| unreadable(operation, &error))
     }
 
     async fn text(
@@ -193,6 +178,13 @@ impl From<CallError> for TargetError {
     }
 }
 
+fn unreadable(operation: &str, error: &serde_json::Error) -> CallError {
+    CallError::Failed {
+        operation: operation.to_owned(),
+        reason: format!("the answer cannot be read: {error}"),
+    }
+}
+
 fn deployments(at: &ObjectName) -> Request {
     Request::new(format!("/apis/apps/v1/namespaces/{}/deployments", at.namespace))
 }
@@ -234,16 +226,5 @@ mod tests {
         let error = TargetError::from(CallError::from(access));
         assert_eq!(error.fault().code, "target_misconfigured");
         assert!(error.to_string().contains("token_file"), "{error}");
-    }
-
-    #[test]
-    fn a_page_may_be_empty_and_may_be_followed_by_another() {
-        let read = |text: &str| -> (usize, String) {
-            let page: Page<Deployment> = serde_json::from_str(text).unwrap();
-            (page.items.unwrap_or_default().len(), page.metadata.token)
-        };
-        assert_eq!(read(r#"{"items": null}"#), (0, String::new()));
-        assert_eq!(read(r#"{"metadata": {"resourceVersion": "4"}, "items": [{}]}"#), (1, String::new()));
-        assert_eq!(read(r#"{"metadata": {"continue": "c"}, "items": [{}, {}]}"#), (2, "c".to_owned()));
     }
 }

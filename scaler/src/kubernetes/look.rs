@@ -24,6 +24,9 @@ const KNOWN_MAX_AGE: Duration = Duration::from_secs(600);
 /// Which Deployments the cluster's own autoscalers set, and the name of the autoscaler.
 pub(super) type Targeted = HashMap<ObjectName, String>;
 
+/// What was found of subjects.
+type Found = HashMap<DeploymentId, (Seen, Known)>;
+
 /// What is known of a subject's Deployment besides what the loop is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
@@ -42,19 +45,26 @@ impl ClusterTarget {
         if subjects.is_empty() {
             return Ok(HashMap::new());
         }
-        let (found, targeted) = tokio::try_join!(self.deployments(subjects), self.targeted())?;
-        Ok(self.take(subjects, &found, &targeted))
+        let targeted = self.targeted().await?;
+        let found = self.found(subjects, &targeted).await?;
+        Ok(self.take(subjects, found))
     }
 
-    async fn deployments(&self, subjects: &[Subject]) -> Result<HashMap<ObjectName, Deployment>, CallError> {
-        let found: Vec<Deployment> = if subjects.len() > EACH_MAX {
-            self.api.list(DEPLOYMENTS, Some(&labels::managed())).await?
-        } else {
-            let names: Vec<ObjectName> = subjects.iter().map(ObjectName::of).collect();
-            let each = try_join_all(names.iter().map(|name| self.api.deployment(name))).await?;
-            each.into_iter().flatten().collect()
+    /// What is to be said of those subjects whose Deployment is there.
+    async fn found(&self, subjects: &[Subject], targeted: &Targeted) -> Result<Found, CallError> {
+        let names = subjects.iter().map(|subject| (ObjectName::of(subject), subject));
+        let wanted: HashMap<ObjectName, &Subject> = names.collect();
+        let judged = |deployment: Deployment| {
+            let name = deployment.metadata.object_name();
+            let subject = wanted.get(&name)?;
+            Some((subject.deployment, judge(subject, &deployment, targeted.get(&name))?))
         };
-        Ok(found.into_iter().map(|deployment| (deployment.metadata.object_name(), deployment)).collect())
+        if subjects.len() > EACH_MAX {
+            let listed = self.api.list(DEPLOYMENTS, Some(&labels::managed()), judged).await?;
+            return Ok(listed.into_iter().collect());
+        }
+        let each = try_join_all(wanted.keys().map(|name| self.api.deployment(name))).await?;
+        Ok(each.into_iter().flatten().filter_map(judged).collect())
     }
 
     /// Which Deployments the cluster's own autoscalers set. Where they cannot be seen, they are taken for
@@ -66,9 +76,8 @@ impl ClusterTarget {
         {
             return Ok(targeted);
         }
-        let listed: Result<Vec<HorizontalPodAutoscaler>, CallError> = self.api.list(AUTOSCALERS, None).await;
-        let targeted = match listed {
-            Ok(autoscalers) => targeted_by(&autoscalers),
+        let targeted = match self.api.list(AUTOSCALERS, None, targeted_by).await {
+            Ok(pairs) => pairs.into_iter().collect(),
             Err(error) if error.has_status(403) || error.has_status(404) => {
                 self.say_blind(&error);
                 Targeted::new()
@@ -89,43 +98,31 @@ impl ClusterTarget {
     }
 
     /// Takes in what was found.
-    fn take(
-        &self,
-        subjects: &[Subject],
-        found: &HashMap<ObjectName, Deployment>,
-        targeted: &Targeted,
-    ) -> HashMap<DeploymentId, Seen> {
+    fn take(&self, subjects: &[Subject], mut found: Found) -> HashMap<DeploymentId, Seen> {
         let now = Instant::now();
         let mut memory = self.lock();
         memory.known.retain(|_, (at, _)| now.duration_since(*at) < KNOWN_MAX_AGE);
         let mut all = HashMap::new();
-        for subject in subjects {
-            let name = ObjectName::of(subject);
-            let judged = found.get(&name).and_then(|found| judge(subject, found, targeted.get(&name)));
-            if let Some((seen, known)) = judged {
-                memory.known.insert(subject.deployment, (now, known));
-                all.insert(subject.deployment, seen);
+        for Subject { deployment, .. } in subjects {
+            if let Some((seen, known)) = found.remove(deployment) {
+                memory.known.insert(*deployment, (now, known));
+                all.insert(*deployment, seen);
             } else {
-                memory.known.remove(&subject.deployment);
+                memory.known.remove(deployment);
             }
         }
         all
     }
 }
 
-/// Which Deployments these autoscalers set. Pure.
-fn targeted_by(autoscalers: &[HorizontalPodAutoscaler]) -> Targeted {
-    let of_deployments = autoscalers.iter().filter(|autoscaler| {
-        let target = &autoscaler.spec.scale_target_ref;
-        target.kind == "Deployment"
-            && (target.api_version.is_empty() || target.api_version.starts_with("apps/"))
-    });
-    let pairs = of_deployments.map(|autoscaler| {
-        let (namespace, name) =
-            (autoscaler.metadata.namespace.clone(), autoscaler.spec.scale_target_ref.name.clone());
-        (ObjectName { namespace, name }, autoscaler.metadata.name.clone())
-    });
-    pairs.collect()
+/// Which Deployment this autoscaler sets, and its own name. Pure.
+fn targeted_by(autoscaler: HorizontalPodAutoscaler) -> Option<(ObjectName, String)> {
+    let HorizontalPodAutoscaler { metadata, spec } = autoscaler;
+    let target = spec.scale_target_ref;
+    let is_of_deployment = target.kind == "Deployment"
+        && (target.api_version.is_empty() || target.api_version.starts_with("apps/"));
+    let name = ObjectName { namespace: metadata.namespace, name: target.name };
+    is_of_deployment.then_some((name, metadata.name))
 }
 
 /// What is to be said of a subject whose Deployment was found; nothing when it is going, or not Slipway's.
@@ -245,7 +242,7 @@ mod tests {
                 "metadata": { "name": "hpa", "namespace": namespace },
                 "spec": { "scaleTargetRef": { "apiVersion": api_version, "kind": kind, "name": name } },
             });
-            targeted_by(&[serde_json::from_value(autoscaler).unwrap()])
+            targeted_by(serde_json::from_value(autoscaler).unwrap()).into_iter().collect()
         };
         let subject = subject("shop-1a2b3c");
         let name = ObjectName::of(&subject);
@@ -270,13 +267,12 @@ mod tests {
             kubelet: false,
         });
         let subjects = [subject("shop-1a2b3c"), subject("other-1a2b3c")];
-        let shop = deployment(|_| {});
-        let found = HashMap::from([(shop.metadata.object_name(), shop)]);
-        let seen = target.take(&subjects, &found, &Targeted::new());
+        let shop = judge(&subjects[0], &deployment(|_| {}), None).unwrap();
+        let seen = target.take(&subjects, HashMap::from([(subjects[0].deployment, shop)]));
         assert_eq!(seen.keys().collect::<Vec<_>>(), [&subjects[0].deployment]);
         assert!(target.needs_owning(&subjects[0].deployment));
         assert!(!target.needs_owning(&subjects[1].deployment));
-        assert!(target.take(&subjects, &HashMap::new(), &Targeted::new()).is_empty());
+        assert!(target.take(&subjects, HashMap::new()).is_empty());
         assert!(!target.needs_owning(&subjects[0].deployment));
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use slipway_cluster::labels;
 use slipway_common::metric::{MetricError, MetricEvent, Metrics};
 use tokio::sync::watch;
@@ -125,34 +126,31 @@ impl Sampler {
 
     /// The pods that may be replicas of the subjects.
     async fn pods(&self, wanted: &Wanted) -> Result<Vec<Pod>, CallError> {
-        self.listed("/api/v1", wanted).await
+        let of_subject = |pod: Pod| pod.subject(wanted).is_some().then_some(pod);
+        self.listed("/api/v1", wanted, of_subject).await
     }
 
     /// What `metrics.k8s.io` has measured.
     async fn of_metrics_api(&self, wanted: &Wanted) -> Result<HashMap<ObjectName, Reading>, RoundError> {
-        let listed: Result<Vec<PodMetrics>, CallError> =
-            self.listed("/apis/metrics.k8s.io/v1beta1", wanted).await;
-        match listed {
-            Ok(all) => {
-                let readings =
-                    all.iter().filter_map(|one| Some((one.metadata.object_name(), Reading::of(one)?)));
-                Ok(readings.collect())
-            }
+        let reading = |of: PodMetrics| Some((of.metadata.object_name(), Reading::of(&of)?));
+        match self.listed("/apis/metrics.k8s.io/v1beta1", wanted, reading).await {
+            Ok(readings) => Ok(readings.into_iter().collect()),
             Err(error) if error.has_status(404) => Err(RoundError::NoMetricsApi),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The objects called `pods` of an API group, of the subjects at least: namespace by namespace where they
-    /// are few.
-    async fn listed<T: serde::de::DeserializeOwned + Send>(
+    /// What `of` makes of the objects called `pods` of an API group, of the subjects at least: namespace by namespace
+    /// where they are few.
+    async fn listed<T: DeserializeOwned, U: Send>(
         &self,
         group: &str,
         wanted: &Wanted,
-    ) -> Result<Vec<T>, CallError> {
+        of: impl Fn(T) -> Option<U> + Send + Sync,
+    ) -> Result<Vec<U>, CallError> {
         let managed = labels::managed();
         if wanted.len() > EACH_MAX {
-            return self.api.list(&format!("{group}/pods"), Some(&managed)).await;
+            return self.api.list(&format!("{group}/pods"), Some(&managed), of).await;
         }
         let asked: Vec<(String, String)> = wanted
             .keys()
@@ -161,7 +159,7 @@ impl Sampler {
                 (path, format!("{managed},{}={name}", labels::NAME))
             })
             .collect();
-        let lists = asked.iter().map(|(path, selector)| self.api.list(path, Some(selector)));
+        let lists = asked.iter().map(|(path, selector)| self.api.list(path, Some(selector), &of));
         Ok(try_join_all(lists).await?.into_iter().flatten().collect())
     }
 

@@ -1,7 +1,7 @@
 //! What the scaler counts, in the text form of Prometheus.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use slipway_common::model::autoscaler::{AutoscalerState, DroppedCounts, Place};
@@ -52,7 +52,7 @@ struct Shown {
     demand_replicas: Option<f64>,
     cpu_target: f64,
     faulty: bool,
-    dropped: DroppedCounts,
+    dropped: u64,
 }
 
 impl Figures {
@@ -74,7 +74,7 @@ impl Figures {
             demand_replicas: state.evidence.map(|evidence| evidence.demand_replicas),
             cpu_target,
             faulty: state.fault.is_some(),
-            dropped: state.dropped,
+            dropped: sum(&state.dropped),
         };
         self.lock().by_place.insert(place.clone(), shown);
     }
@@ -89,15 +89,18 @@ impl Figures {
         let counted = self.lock();
         let mut text = String::new();
         for (name, kind, help, value) in counted.totals.series() {
-            series(&mut text, name, kind, help, &[(String::new(), value)]);
+            head(&mut text, name, kind, help);
+            line(&mut text, format_args!("{name} {value}"));
         }
         for (name, help, of) in PLACE_SERIES {
-            let lines: Vec<(String, String)> = counted
-                .by_place
-                .iter()
-                .filter_map(|(place, shown)| Some((labels(place), of(shown)?)))
-                .collect();
-            series(&mut text, name, "gauge", help, &lines);
+            head(&mut text, name, "gauge", help);
+            for (Place { project, environment }, shown) in &counted.by_place {
+                if let Some(value) = of(shown) {
+                    // Slugs and names of environments hold nothing that would have to be escaped.
+                    let place = format_args!("project=\"{project}\",environment=\"{environment}\"");
+                    line(&mut text, format_args!("{name}{{{place}}} {value}"));
+                }
+            }
         }
         text
     }
@@ -122,10 +125,7 @@ const PLACE_SERIES: [(&str, &str, Of); 7] = [
         Some(u8::from(shown.faulty).to_string())
     }),
     ("slipway_autoscaler_samples_dropped", "Samples not taken since it is kept.", |shown| {
-        let DroppedCounts { foreign, not_a_number, absurd, duplicate, out_of_order, stale, ahead, too_many } =
-            shown.dropped;
-        let all = [foreign, not_a_number, absurd, duplicate, out_of_order, stale, ahead, too_many];
-        Some(all.iter().sum::<u64>().to_string())
+        Some(shown.dropped.to_string())
     }),
 ];
 
@@ -163,15 +163,48 @@ impl Totals {
     }
 }
 
-fn series(text: &mut String, name: &str, kind: &str, help: &str, lines: &[(String, String)]) {
-    // Writing to a String cannot fail.
-    write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n").unwrap_or_default();
-    for (labels, value) in lines {
-        writeln!(text, "{name}{labels} {value}").unwrap_or_default();
-    }
+fn sum(dropped: &DroppedCounts) -> u64 {
+    let DroppedCounts { foreign, not_a_number, absurd, duplicate, out_of_order, stale, ahead, too_many } =
+        dropped;
+    [foreign, not_a_number, absurd, duplicate, out_of_order, stale, ahead, too_many].into_iter().sum()
 }
 
-/// Slugs and names of environments hold nothing that would have to be escaped.
-fn labels(place: &Place) -> String {
-    format!("{{project=\"{}\",environment=\"{}\"}}", place.project, place.environment)
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    line(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+}
+
+fn line(text: &mut String, line: fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    writeln!(text, "{line}").unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_series_has_a_head_and_a_line_of_each_place_that_has_a_value() {
+        let figures = Figures::default();
+        figures.set_totals(Totals { events: 7, ..Totals::default() });
+        let place =
+            Place { project: "shop-1a2b3c".parse().unwrap(), environment: "default".parse().unwrap() };
+        let shown = Shown { replicas: 4, utilisation: Some(0.5), ..Shown::default() };
+        figures.lock().by_place.insert(place.clone(), shown);
+        let text = figures.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.iter().filter(|line| line.starts_with("# TYPE ")).count(), 17);
+        let of_place = "{project=\"shop-1a2b3c\",environment=\"default\"}";
+        for line in [
+            "# TYPE slipway_scaler_events_total counter".to_owned(),
+            "slipway_scaler_events_total 7".to_owned(),
+            "# TYPE slipway_autoscaler_replicas gauge".to_owned(),
+            format!("slipway_autoscaler_replicas{of_place} 4"),
+            format!("slipway_autoscaler_cpu_utilisation_ratio{of_place} 0.5"),
+        ] {
+            assert!(lines.contains(&line.as_str()), "{line}\n{text}");
+        }
+        assert!(!text.contains("slipway_autoscaler_demand_replicas{"), "{text}");
+        figures.forget(&place);
+        assert!(!figures.text().contains("shop-1a2b3c"));
+    }
 }

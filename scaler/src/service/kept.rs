@@ -2,8 +2,9 @@
 //! the time is an argument, and whoever calls carries the orders out.
 
 mod explain;
+mod names;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use slipway_common::autoscaler::Entry;
@@ -14,9 +15,11 @@ use slipway_common::model::autoscaler::{
 };
 use uuid::Uuid;
 
+use self::names::Names;
 use super::measure::{owner_of, sample, seconds};
 use crate::control::{Controller, Knowledge, Observation};
-use crate::demand::{DemandLimits, DemandWindow, Key};
+use crate::demand::{DemandLimits, DemandWindow, Key, make_room};
+use crate::number;
 use crate::target::{Seen, Subject, TargetError};
 
 /// Observations that are handed on together.
@@ -37,12 +40,12 @@ const CLOCK_BACK_MAX_S: f64 = 5.0;
 /// One deployment that is kept.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    entry: Entry,
+    entry: Arc<Entry>,
     subject: Option<Subject>,
     fence: u64,
     controller: Controller,
     window: DemandWindow,
-    names: HashMap<Key, String>,
+    names: Names,
     traffic: Option<(f64, TrafficMeasure)>,
     seen: Option<(f64, Seen)>,
     unfinished_since_s: Option<f64>,
@@ -91,7 +94,7 @@ impl Kept {
     /// Begins to keep a place. What is known of it from before are the wish that was fulfilled last and what was learned
     /// of its load, and nothing else: the count that is found is taken over.
     pub(crate) fn new(
-        entry: Entry,
+        entry: Arc<Entry>,
         fence: u64,
         state: Option<&AutoscalerState>,
         learned: Option<&Learned>,
@@ -107,7 +110,7 @@ impl Kept {
             fence,
             controller,
             window: DemandWindow::new(Key::from_number(0), limits),
-            names: HashMap::new(),
+            names: Names::default(),
             traffic: None,
             seen: None,
             unfinished_since_s: None,
@@ -138,6 +141,11 @@ impl Kept {
         &self.entry.autoscaler.place
     }
 
+    /// Which of so many turns is its own: what is the same for all of them need not be done for all of them at once.
+    pub(crate) fn turn(&self, turns: u32) -> u32 {
+        number::to_count(turn_of(self.place()) * f64::from(turns))
+    }
+
     /// Whether it is kept under this fencing token.
     pub(crate) fn is_under(&self, fence: u64) -> bool {
         self.fence == fence
@@ -149,7 +157,7 @@ impl Kept {
     }
 
     /// Takes over what was read of it: settings without a bump, another deployment with an empty window.
-    pub(crate) fn update(&mut self, entry: Entry, subject: Option<Subject>, fence: u64) {
+    pub(crate) fn update(&mut self, entry: Arc<Entry>, subject: Option<Subject>, fence: u64) {
         if entry.autoscaler.settings != self.entry.autoscaler.settings {
             self.controller.set_settings(entry.autoscaler.settings.clone());
             self.window.set_limits(limits(&entry.autoscaler.settings));
@@ -158,7 +166,7 @@ impl Kept {
         if subject != self.subject {
             let owner = subject.as_ref().map_or(Key::from_number(0), |subject| owner_of(subject.deployment));
             self.window = DemandWindow::new(owner, limits(&entry.autoscaler.settings));
-            self.names.clear();
+            self.names = Names::default();
             (self.seen, self.pending, self.evidence, self.traffic) = (None, None, None, None);
             self.unfinished_since_s = None;
             self.is_news = true;
@@ -178,16 +186,16 @@ impl Kept {
         let key = Key::of(&container.container);
         if container.gone {
             self.window.remove(key);
-            self.names.remove(&key);
+            self.names.forget(key);
             return true;
         }
         if self.window.push(&sample(event, container), now_s).is_err() {
             return false;
         }
-        self.names.entry(key).or_insert_with(|| container.container.clone());
+        self.names.keep(key, &container.container);
         if self.names.len() > 2 * self.window.len() + 16 {
             let window = &self.window;
-            self.names.retain(|key, _| window.uses().any(|(known, _)| known == *key));
+            self.names.retain(|key| window.uses().any(|(known, _)| known == key));
         }
         self.touched = true;
         true
@@ -458,8 +466,7 @@ impl Kept {
     }
 
     fn note_observed(&mut self, seen: &Observation, at: Timestamp) {
-        // There are thousands of these: no more room than a lot needs.
-        self.observed.reserve_exact(OBSERVED_CHUNK.saturating_sub(self.observed.len()));
+        make_room(&mut self.observed);
         self.observed.push(Observed {
             at,
             replicas: seen.replicas,
@@ -503,10 +510,10 @@ impl Kept {
 }
 
 /// When in a common round a place has its turn, from 0 to 1.
-fn turn_of(place: &Place) -> f64 {
-    let number =
-        place.to_string().bytes().fold(0_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    f64::from(number) / f64::from(u16::MAX)
+fn turn_of(Place { project, environment }: &Place) -> f64 {
+    let bytes = project.as_str().bytes().chain(environment.as_str().bytes());
+    let number = bytes.fold(0_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    f64::from(number) / (f64::from(u16::MAX) + 1.0)
 }
 
 fn limits(settings: &AutoscalerSettings) -> DemandLimits {

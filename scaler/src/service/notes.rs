@@ -58,17 +58,15 @@ impl Notes {
         self.given_up
     }
 
-    /// Writes what waits, if nothing is being written. `states` is asked for those that are new, and only then. Answers
-    /// the places whose states were not kept last time.
-    pub(crate) async fn write(
-        &mut self,
-        states: impl FnOnce() -> Vec<(Place, AutoscalerState)>,
-    ) -> Vec<Place> {
-        if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
-            return Vec::new();
-        }
+    /// Whether something is being written.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writing.as_ref().is_some_and(|writing| !writing.is_finished())
+    }
+
+    /// Writes these states and what waits. Answers the places whose states were not kept last time.
+    pub(crate) async fn write(&mut self, states: Vec<(Place, AutoscalerState)>) -> Vec<Place> {
         let unkept = self.settle().await;
-        let batch = Batch { states: states(), ..std::mem::take(&mut self.waiting) };
+        let batch = Batch { states, ..std::mem::take(&mut self.waiting) };
         if !batch.is_empty() {
             let backend = self.backend.clone();
             self.writing = Some(tokio::spawn(async move { batch.written(&backend).await }));

@@ -1,12 +1,12 @@
 //! Who is kept: the autoscalers of the shards that are held, and the deployment in service in each of their places.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
 use slipway_common::Backend;
-use slipway_common::autoscaler::Entry;
+use slipway_common::autoscaler::{Entry, Mark};
 use slipway_common::model::autoscaler::{AutoscalerState, Learned, Place};
 use slipway_common::store::StoreError;
 use slipway_common::telemetry::chain;
@@ -31,7 +31,7 @@ pub(crate) const KEPT_MAX: usize = 20_000;
 #[derive(Debug)]
 pub(crate) struct Listed {
     /// Settings and wish.
-    pub(crate) entry: Entry,
+    pub(crate) entry: Arc<Entry>,
     /// The deployment in service.
     pub(crate) subject: Option<Subject>,
     /// Fencing token of the shard.
@@ -61,12 +61,15 @@ struct Known {
 pub(crate) struct Roster {
     backend: Backend,
     shards: Shards,
+    /// All autoscalers there are, by place, and how they were when they were read.
+    all: Vec<Arc<Entry>>,
+    mark: Option<Mark>,
     known: HashMap<Place, Known>,
 }
 
 /// What a look at one place found.
 struct Found {
-    entry: Entry,
+    entry: Arc<Entry>,
     fence: u64,
     subject: Option<Subject>,
     before: Option<Box<Before>>,
@@ -75,7 +78,7 @@ struct Found {
 
 impl Roster {
     pub(crate) fn new(backend: Backend, shards: Shards) -> Self {
-        Self { backend, shards, known: HashMap::new() }
+        Self { backend, shards, all: Vec::new(), mark: None, known: HashMap::new() }
     }
 
     /// Reads until `stop`; hands each list to the loop, and the subjects to whoever looks at targets.
@@ -108,42 +111,47 @@ impl Roster {
     }
 
     async fn read(&mut self) -> Result<Vec<Listed>, StoreError> {
-        let mut all = self.backend.autoscalers.all().await?;
-        if all.len() > KEPT_MAX {
-            tracing::error!(
-                found = all.len(),
-                limit = KEPT_MAX,
-                "there are more autoscalers than one scaler keeps"
-            );
-            all.truncate(KEPT_MAX);
+        if let Some((mark, all)) = self.backend.autoscalers.all_since(self.mark.as_ref()).await? {
+            if all.len() > KEPT_MAX {
+                let found = all.len();
+                tracing::error!(found, limit = KEPT_MAX, "there are more autoscalers than one scaler keeps");
+            }
+            self.all = merged(&self.all, all.into_iter().take(KEPT_MAX));
+            self.mark = Some(mark);
         }
-        let held: Vec<(Entry, u64)> = all
-            .into_iter()
+        let held: Vec<(Arc<Entry>, u64)> = self
+            .all
+            .iter()
             .filter_map(|entry| {
                 let fence = self.shards.guard(&entry.autoscaler.place)?.fence().ok()?;
-                Some((entry, fence))
+                Some((Arc::clone(entry), fence))
             })
             .collect();
         let pause = SUBJECT_PAUSE_MIN
             .max(Duration::from_secs(1) * u32::try_from(held.len()).unwrap_or(u32::MAX) / SUBJECTS_PER_S);
+        let mut list = Vec::with_capacity(held.len());
         let looks = held.into_iter().map(|(entry, fence)| self.look(entry, fence, pause));
-        let mut looks = stream::iter(looks).buffer_unordered(AT_ONCE);
-        let (mut list, mut known) = (Vec::new(), HashMap::new());
+        let mut looks = stream::iter(looks).buffered(AT_ONCE);
+        let mut looked = Vec::new();
         while let Some(found) = looks.next().await {
             let Found { entry, fence, subject, before, was_looked } = found?;
-            let place = entry.autoscaler.place.clone();
-            let at = self.known.get(&place).map(|known| known.looked_at);
-            let looked_at = if was_looked { Instant::now() } else { at.unwrap_or_else(Instant::now) };
-            known.insert(place, Known { subject: subject.clone(), fence, looked_at });
+            if was_looked {
+                let known = Known { subject: subject.clone(), fence, looked_at: Instant::now() };
+                looked.push((entry.autoscaler.place.clone(), known));
+            }
             list.push(Listed { entry, subject, fence, before });
         }
         drop(looks);
-        self.known = known;
+        self.known.extend(looked);
+        if self.known.len() > list.len() {
+            let held: HashSet<&Place> = list.iter().map(|listed| &listed.entry.autoscaler.place).collect();
+            self.known.retain(|place, _| held.contains(place));
+        }
         Ok(list)
     }
 
     /// What is known of a place, looked at again when its time has come.
-    async fn look(&self, entry: Entry, fence: u64, pause: Duration) -> Result<Found, StoreError> {
+    async fn look(&self, entry: Arc<Entry>, fence: u64, pause: Duration) -> Result<Found, StoreError> {
         let place = &entry.autoscaler.place;
         let known = self.known.get(place).filter(|known| known.fence == fence);
         if let Some(known) = known
@@ -162,6 +170,17 @@ impl Roster {
         }
         Ok(Found { entry, fence, subject, before: left, was_looked: true })
     }
+}
+
+/// What is there now, by place; of what is as it was, what was there before: it is shared with those who keep it. Pure.
+fn merged(before: &[Arc<Entry>], now: impl Iterator<Item = Entry>) -> Vec<Arc<Entry>> {
+    let shared = |entry: Entry| {
+        let place = &entry.autoscaler.place;
+        let known = before.binary_search_by(|known| known.autoscaler.place.cmp(place)).ok();
+        let known = known.map(|index| &before[index]).filter(|known| ***known == entry);
+        known.map_or_else(|| Arc::new(entry), Arc::clone)
+    };
+    now.map(shared).collect()
 }
 
 /// The deployment in service, if there is one.

@@ -27,8 +27,9 @@ use crate::target::TargetError;
 
 /// Pause between two rounds without events: how soon silence and orders are looked at.
 const TICK: Duration = Duration::from_millis(200);
-/// Rounds between two writes of what is new.
-const WRITE_TICKS: u32 = 5;
+/// What is new is written in so many turns, one after each round: of thousands of deployments, all at once would take much
+/// memory for a moment.
+const TURNS: u32 = 5;
 /// Longest wait for orders at the end.
 const ACTIONS_END: Duration = Duration::from_secs(5);
 /// Orders carried out at once.
@@ -50,6 +51,8 @@ pub(crate) struct Rounds {
     pub(crate) places: HashMap<DeploymentId, Place>,
     pub(crate) actions: JoinSet<Acted>,
     pub(crate) totals: Totals,
+    /// Whose turn it is.
+    pub(crate) turn: u32,
     pub(crate) stop: CancellationToken,
 }
 
@@ -73,6 +76,7 @@ impl Rounds {
             places: HashMap::new(),
             actions: JoinSet::new(),
             totals: Totals::default(),
+            turn: 0,
             stop,
         }
     }
@@ -88,7 +92,6 @@ impl Rounds {
         let stop = self.stop.clone();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut tick = 0_u32;
         loop {
             tokio::select! {
                 heard = events.next() => self.hear(heard),
@@ -96,9 +99,8 @@ impl Rounds {
                 Some(look) = looks.recv() => self.look(look),
                 Some(ended) = self.actions.join_next() => self.ended(ended.ok()),
                 _ = ticks.tick() => {
-                    tick = tick.wrapping_add(1);
                     progress.mark();
-                    self.tick(tick).await;
+                    self.tick().await;
                 }
                 () = stop.cancelled() => break,
             }
@@ -115,7 +117,8 @@ impl Rounds {
             let learned = kept.learned(seconds(at), true);
             self.notes.learned(kept.place(), learned);
         }
-        let states = news(&mut self.kept, &self.name, at);
+        let name = &self.name;
+        let states = self.kept.iter_mut().filter_map(|(place, kept)| state(place, kept, name, at)).collect();
         self.notes.finish(states).await;
     }
 
@@ -167,9 +170,9 @@ impl Rounds {
             }
             let begin = || {
                 let before = before.unwrap_or_default();
-                Box::new(Kept::new(entry.clone(), fence, before.state.as_ref(), before.learned.as_ref()))
+                Box::new(Kept::new(Arc::clone(&entry), fence, before.state.as_ref(), before.learned.as_ref()))
             };
-            self.kept.entry(place.clone()).or_insert_with(begin).update(entry.clone(), subject, fence);
+            self.kept.entry(place.clone()).or_insert_with(begin).update(Arc::clone(&entry), subject, fence);
             places.insert(place);
         }
         let gone: Vec<Place> = self.kept.keys().filter(|place| !places.contains(*place)).cloned().collect();
@@ -210,7 +213,7 @@ impl Rounds {
         self.order(&place, seconds(at));
     }
 
-    async fn tick(&mut self, tick: u32) {
+    async fn tick(&mut self) {
         let at = Timestamp::now();
         let now_s = seconds(at);
         let places: Vec<Place> = self.kept.keys().cloned().collect();
@@ -218,28 +221,30 @@ impl Rounds {
             self.step_if_due(&place, now_s, at);
             self.order(&place, now_s);
         }
-        if tick.is_multiple_of(WRITE_TICKS) {
-            for (place, kept) in &mut self.kept {
-                self.notes.learned(place, kept.learned(now_s, false));
+        self.write(now_s, at).await;
+        self.totals.notes_given_up = self.notes.given_up();
+        self.totals.shards = u64::try_from(self.shards.held()).unwrap_or(u64::MAX);
+        self.figures.set_totals(self.totals);
+    }
+
+    /// Has written what is new of those whose turn it is. While the last turn is still being written, it stays theirs.
+    async fn write(&mut self, now_s: f64, at: Timestamp) {
+        if self.notes.is_writing() {
+            return;
+        }
+        self.turn = (self.turn + 1) % TURNS;
+        let mut states = Vec::new();
+        for (place, kept) in self.kept.iter_mut().filter(|(_, kept)| kept.turn(TURNS) == self.turn) {
+            self.notes.learned(place, kept.learned(now_s, false));
+            if let Some((place, state)) = state(place, kept, &self.name, at) {
+                self.figures.show(&place, &state, kept.cpu_target());
+                states.push((place, state));
             }
-            let (kept, name, figures) = (&mut self.kept, &self.name, &self.figures);
-            let states = || {
-                let states = news(kept, name, at);
-                for (place, state) in &states {
-                    if let Some(kept) = kept.get(place) {
-                        figures.show(place, state, kept.cpu_target());
-                    }
-                }
-                states
-            };
-            for place in self.notes.write(states).await {
-                if let Some(kept) = self.kept.get_mut(&place) {
-                    kept.is_news_again();
-                }
+        }
+        for place in self.notes.write(states).await {
+            if let Some(kept) = self.kept.get_mut(&place) {
+                kept.is_news_again();
             }
-            self.totals.notes_given_up = self.notes.given_up();
-            self.totals.shards = u64::try_from(self.shards.held()).unwrap_or(u64::MAX);
-            self.figures.set_totals(self.totals);
         }
     }
 
@@ -277,7 +282,7 @@ impl Rounds {
     }
 }
 
-fn news(kept: &mut HashMap<Place, Box<Kept>>, name: &str, at: Timestamp) -> Vec<(Place, AutoscalerState)> {
-    let new = kept.iter_mut().filter_map(|(place, kept)| Some((place.clone(), kept.news(name, at)?)));
-    new.collect()
+/// What is to be said of a place, if that is new.
+fn state(place: &Place, kept: &mut Kept, name: &str, at: Timestamp) -> Option<(Place, AutoscalerState)> {
+    Some((place.clone(), kept.news(name, at)?))
 }

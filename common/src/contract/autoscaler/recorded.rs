@@ -8,7 +8,8 @@ use super::{
     Fixture, autoscaler, decision, keep, learned, learned_of, newest, observed, place, put, seen, state,
     state_of, stored, wish, with_autoscalers,
 };
-use crate::autoscaler::{Autoscalers, Entry};
+use crate::Backend;
+use crate::autoscaler::{Autoscalers, Entry, Mark};
 use crate::ledger::Offset;
 use crate::model::autoscaler::{Place, Wish};
 use crate::record::Record;
@@ -40,6 +41,40 @@ pub async fn h1_an_autoscaler_is_what_was_recorded_last(fixture: &dyn Fixture) {
     let entry = Entry { autoscaler: second, wish: Some(late) };
     assert_eq!(one(&*autoscalers, &shop).await, Some(entry));
     assert_eq!(one(&*autoscalers, &place("nowhere")).await, None);
+}
+
+/// H1: all of them are answered once, and again when an autoscaler or a wish is new, is another one, or is gone.
+pub async fn h1_all_are_answered_when_something_is_new(fixture: &dyn Fixture) {
+    let backend = fixture.backend().await;
+    let (shop, blog) = (place("shop"), place("blog"));
+    let (mark, none) = backend.autoscalers.all_since(None).await.expect("it answers").expect("it is new");
+    assert!(none.is_empty());
+    let mut marks = vec![mark];
+    let wished_twice = wish(&shop, 3);
+    for record in [
+        stored(&autoscaler(&shop, 5)),
+        stored(&autoscaler(&blog, 5)),
+        stored(&autoscaler(&shop, 6)),
+        wished(&wish(&shop, 2)),
+        wished(&wished_twice),
+        deleted(&blog),
+    ] {
+        keep(&backend, &[record]).await;
+        fixture.settled().await;
+        let (mark, found) = since(&backend, marks.last()).await.expect("something is new");
+        assert_eq!(found, all(&*backend.autoscalers).await);
+        assert!(!marks.contains(&mark), "{marks:?} {mark:?}");
+        assert_eq!(since(&backend, Some(&mark)).await, None, "nothing is new");
+        marks.push(mark);
+    }
+    keep(&backend, &[wished(&wished_twice)]).await;
+    put(&*backend.autoscalers, &shop, &state(7, 1)).await;
+    assert_eq!(since(&backend, marks.last()).await, None, "what is said beside them is nothing new");
+    assert!(since(&backend, marks.first()).await.is_some());
+}
+
+async fn since(backend: &Backend, known: Option<&Mark>) -> Option<(Mark, Vec<Entry>)> {
+    backend.autoscalers.all_since(known).await.expect("it answers")
 }
 
 /// H1: what belongs to a deleted autoscaler is gone, and does not come back with the next one at its place. Its

@@ -14,14 +14,14 @@ use super::scripts::{
     SCALED_ALL, SCALED_DECIDE, SCALED_DECISIONS, SCALED_OBSERVE, SCALED_OBSERVED, SCALED_ONE, SCALED_PUT,
     SCALED_STATE, SCALER_ANNOUNCE, SCALER_WITHDRAW,
 };
-use crate::autoscaler::{Autoscalers, Entry};
+use crate::autoscaler::{Autoscalers, Entry, Mark};
 use crate::model::autoscaler::{
     AutoscalerState, DECISIONS_KEPT_MAX, DecisionEntry, Learned, OBSERVED_KEPT_MAX, Observed, Place,
 };
 use crate::store::StoreError;
 
 /// States or decisions written by one script at most.
-const BATCH_MAX: usize = 250;
+const BATCH_MAX: usize = 100;
 /// What was learned at so many places is written by one script at most: each is some kilobytes.
 const LEARNED_BATCH_MAX: usize = 25;
 /// What the state of an autoscaler is called in its keys.
@@ -57,12 +57,14 @@ impl RedisAutoscalers {
 
 #[async_trait]
 impl Autoscalers for RedisAutoscalers {
-    async fn all(&self) -> Result<Vec<Entry>, StoreError> {
-        let answer: Vec<Option<String>> = self.store.ask(&SCALED_ALL, "").await?;
-        let entries = answer.chunks(2).filter_map(|pair| entry(pair).transpose());
+    async fn all_since(&self, known: Option<&Mark>) -> Result<Option<(Mark, Vec<Entry>)>, StoreError> {
+        let known = known.map_or("", |Mark(digest)| digest);
+        let answer: Vec<Option<String>> = self.store.ask(&SCALED_ALL, known).await?;
+        let Some((Some(digest), rows)) = answer.split_first() else { return Ok(None) };
+        let entries = rows.chunks(2).filter_map(|pair| entry(pair).transpose());
         let mut all: Vec<Entry> = self.store.healed(entries.collect()).await?;
         all.sort_by(|one, other| one.autoscaler.place.cmp(&other.autoscaler.place));
-        Ok(all)
+        Ok(Some((Mark(digest.clone()), all)))
     }
 
     async fn autoscaler(&self, place: &Place) -> Result<Option<Entry>, StoreError> {

@@ -125,5 +125,5 @@ fn a_hold_says_why() {
 /// at 1,968 bytes.
 #[test]
 fn a_controller_is_small() {
-    assert!(size_of::<StandardLaw>() + size_of::<Controller>() <= 2_816, "{}", size_of::<StandardLaw>());
+    assert!(size_of::<StandardLaw>() + size_of::<Controller>() <= 2_112, "{}", size_of::<StandardLaw>());
 }

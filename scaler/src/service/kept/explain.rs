@@ -1,17 +1,16 @@
 //! What is shown of a deployment that is kept. Pure.
 
-use std::collections::HashMap;
-
 use slipway_common::model::autoscaler::{CONTAINERS_SHOWN_MAX, ContainerUse, Reason};
 
-use crate::demand::{DemandWindow, Key};
+use super::names::Names;
+use crate::demand::DemandWindow;
 
 /// The use of the containers that are known, by name.
-pub(super) fn uses(window: &DemandWindow, names: &HashMap<Key, String>) -> Vec<ContainerUse> {
+pub(super) fn uses(window: &DemandWindow, names: &Names) -> Vec<ContainerUse> {
     let mut uses: Vec<ContainerUse> = window
         .uses()
         .filter_map(|(key, utilisation)| {
-            Some(ContainerUse { name: names.get(&key)?.clone(), utilisation: utilisation? })
+            Some(ContainerUse { name: names.get(key)?.to_owned(), utilisation: utilisation? })
         })
         .collect();
     uses.sort_by(|one, other| one.name.cmp(&other.name));
