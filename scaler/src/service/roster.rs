@@ -180,7 +180,10 @@ fn merged(before: &[Arc<Entry>], now: impl Iterator<Item = Entry>) -> Vec<Arc<En
         let known = known.map(|index| &before[index]).filter(|known| ***known == entry);
         known.map_or_else(|| Arc::new(entry), Arc::clone)
     };
-    now.map(shared).collect()
+    let mut all = Vec::with_capacity(now.size_hint().0);
+    // Collected in place, they would keep the room of whole entries.
+    all.extend(now.map(shared));
+    all
 }
 
 /// The deployment in service, if there is one.
