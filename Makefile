@@ -37,11 +37,13 @@ test-rabbitmq-4: setup ## Run the suites of the distributed form on RabbitMQ 4 o
 	scripts/with-rabbitmq-4.sh cargo test --locked --workspace --lib distributed
 	scripts/with-rabbitmq-4.sh cargo test --locked --workspace --test harness --test chaos_plants \
 	  --test faults_dependencies --test faults_durability --test faults_idempotency --test faults_load --test faults_upgrade
+	scripts/with-rabbitmq-4.sh scripts/control-plane.sh run -- \
+	  cargo test --locked -p slipway-integration-tests --test kubernetes scaler_processes
 
 # The suites that need a Kubernetes control plane.
 CLUSTER_SUITES := control_plane kubernetes helm_chart
 
-test-cluster: setup ## Run the suites over a real Kubernetes control plane; builds it the first time, with Go
+test-cluster: setup ## Run the suites over a real Kubernetes control plane; builds it the first time, with Go; SLIPWAY_TEST_LONG=1 takes longer
 	scripts/control-plane.sh run -- cargo test --locked --workspace $(CLUSTER_SUITES:%=--test %)
 
 cluster-up: setup ## Leave a Kubernetes control plane running on loopback, with simulated nodes

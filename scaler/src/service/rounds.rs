@@ -227,7 +227,7 @@ impl Rounds {
         self.figures.set_totals(self.totals);
     }
 
-    /// Has written what is new of those whose turn it is. While the last turn is still being written, it stays theirs.
+    /// Has written what is new of those whose turn it is. The next turn begins when that of before has been written.
     async fn write(&mut self, now_s: f64, at: Timestamp) {
         if self.notes.is_writing() {
             return;
