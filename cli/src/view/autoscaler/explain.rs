@@ -125,9 +125,7 @@ fn why(reason: Reason, terms: Option<&Terms>) -> String {
         Reason::AwaitingReplicas => "what was ordered does not all serve yet",
         Reason::AtLimit => "it is at its limit",
         Reason::Adopted { expected, found } => {
-            return format!(
-                "somebody else set {found} where {expected} were ordered, and that is taken over"
-            );
+            return format!("somebody set {found} where {expected} were ordered, and that is taken over");
         }
         Reason::AwaitingTarget => "the target has not taken up the last order yet",
         Reason::Silence { silence } => silent(silence),
