@@ -1,8 +1,9 @@
 //! A deployment that is kept: from events to orders, and what becomes of them.
 
 use slipway_common::model::DeploymentId;
-use slipway_common::model::autoscaler::{Autoscaler, RawSettings, Wish};
+use slipway_common::model::autoscaler::{Autoscaler, RawSettings, Silence, Wish};
 
+use super::orders::UNFINISHED_S;
 use super::*;
 
 const START_S: i64 = 1_800_000_000;
