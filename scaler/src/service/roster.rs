@@ -204,3 +204,34 @@ async fn subject_of(
         target: deployment.target,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use slipway_common::model::autoscaler::{Autoscaler, AutoscalerSettings, RawSettings};
+
+    use super::*;
+
+    fn entry(project: &str, replicas_max: u32) -> Entry {
+        let raw = format!(r#"{{"cpu_target": 0.5, "replicas_max": {replicas_max}}}"#);
+        let raw: RawSettings = serde_json::from_str(&raw).unwrap();
+        let autoscaler = Autoscaler {
+            place: Place { project: project.parse().unwrap(), environment: "default".parse().unwrap() },
+            settings: AutoscalerSettings::try_from(raw).unwrap(),
+            user: "ada".to_owned(),
+            updated_at: Timestamp::UNIX_EPOCH,
+        };
+        Entry { autoscaler, wish: None }
+    }
+
+    #[test]
+    fn what_is_as_it_was_is_shared_and_what_is_new_is_taken_over() {
+        let before = merged(&[], ["blog", "news", "shop"].map(|name| entry(name, 5)).into_iter());
+        let now = vec![entry("blog", 5), entry("mail", 5), entry("shop", 6)];
+        let after = merged(&before, now.clone().into_iter());
+        assert!(after.iter().map(|entry| &**entry).eq(&now), "{after:?}");
+        assert!(Arc::ptr_eq(&after[0], &before[0]));
+        assert!(!Arc::ptr_eq(&after[2], &before[2]));
+        assert_eq!(after.capacity(), 3, "no more room than they need");
+    }
+}
